@@ -1,0 +1,217 @@
+"""Task, Request, Reply, Image, Failure and its Why, Outcome: the values that travel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from pipeline.core.ports import Part
+    from pipeline.errors import Stop
+
+
+class Why(StrEnum):
+    """Why an attempt brought no image. The words are the manifest's."""
+
+    THROTTLED = "throttled"
+    OVERLOADED = "overloaded"
+    SERVER_ERROR = "server_error"
+    UNREACHABLE = "unreachable"
+    TIMEOUT = "timeout"
+    LOST = "lost"
+    BAD_REPLY = "bad_reply"
+    BAD_IMAGE = "bad_image"
+    NO_IMAGE = "no_image"
+    REFUSED = "refused"
+    REJECTED = "rejected"
+    TOO_LARGE = "too_large"
+    AUTH = "auth"
+    CREDIT = "credit"
+    MODEL = "model"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether a later ``run`` leaves such a task alone (``rerun`` can still ask for it)."""
+        return self in _FINAL
+
+    @property
+    def is_the_providers_fault(self) -> bool:
+        """Whether it counts towards ``stop.failures_in_a_row``."""
+        return self not in _NOT_THE_PROVIDERS_FAULT
+
+
+_FINAL = frozenset({Why.REFUSED, Why.REJECTED, Why.TOO_LARGE})
+_NOT_THE_PROVIDERS_FAULT = _FINAL | {Why.NO_IMAGE}
+
+
+class Keep(StrEnum):
+    """Which images of a reply that carries several are kept."""
+
+    ALL = "all"
+    FIRST = "first"
+    LAST = "last"
+
+
+class Secret:
+    """An API key that cannot be printed by accident."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        """Hold ``value``; only :meth:`reveal` gives it back."""
+        self._value = value
+
+    def reveal(self) -> str:
+        """The key itself, for the one place that puts it on the wire."""
+        return self._value
+
+    def masked_in(self, text: str) -> str:
+        """``text`` with every occurrence of the key replaced."""
+        return text.replace(self._value, "***") if self._value else text
+
+    def __repr__(self) -> str:
+        """Never the key."""
+        return "Secret('***')"
+
+    __str__ = __repr__
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One request to be made: the unit of planning, retry and record.
+
+    ``id`` hashes what is asked. ``index`` numbers the combination of row and matrix cell from 0,
+    ``sample`` the wanted images of one combination from 0. ``vars`` holds the matrix axes,
+    ``meta`` the row's other columns (its own id under ``id``), both as they were written.
+    """
+
+    id: str
+    index: int
+    sample: int
+    prompt: str
+    model: str
+    aspect_ratio: str | None = None
+    image_size: str | None = None
+    seed: int | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    keep: Keep = Keep.ALL
+    vars: Mapping[str, Any] = field(default_factory=dict)
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What goes out for one attempt: a path below the base URL and a JSON body."""
+
+    path: str
+    body: bytes
+    is_streamed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What comes back: the head at once, the body in pieces as they arrive.
+
+    ``headers`` has lower-case names. ``body`` raises :class:`pipeline.core.ports.Broken`.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: AsyncIterator[bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """An image whose bytes were checked; they lie in ``part`` until the store keeps them.
+
+    ``media_type`` follows the bytes, not the label they came with; ``sha256`` is hexadecimal.
+    """
+
+    part: Part
+    media_type: str
+    width: int
+    height: int
+    n_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a reply says beside its images. ``text`` and ``detail`` hold no base64, no key."""
+
+    text: str | None = None
+    detail: str | None = None
+    served_model: str | None = None
+    request_id: str | None = None
+    usage: Mapping[str, Any] = field(default_factory=dict)
+    cost_usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """An attempt without image: a row of the fault table, filled in.
+
+    ``retry_after_s``: the server's hint, seconds from now. ``stop`` ends the whole run: the task
+    is then in no line and stays owed.
+    """
+
+    why: Why
+    answer: Answer = field(default_factory=Answer)
+    retry_after_s: float | None = None
+    is_maybe_billed: bool = False
+    stop: Stop | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """How a task went. Instants are UTC, ISO 8601 with milliseconds and ``Z``.
+
+    ``started_at``: its first attempt left; ``finished_at``: its last one ended; ``latency_s``: how
+    long that last one took. ``cost_usd`` adds up all attempts, None where none told its cost.
+    """
+
+    attempts: int
+    started_at: str
+    finished_at: str
+    latency_s: float
+    cost_usd: float | None
+    provider: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """A task that has its images."""
+
+    task: Task
+    images: tuple[Image, ...]
+    answer: Answer
+    course: Course
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """A task that was given up, for now or for good (see :attr:`Why.is_final`)."""
+
+    task: Task
+    why: Why
+    answer: Answer
+    course: Course
+
+
+Outcome = Made | Failed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What the store gives back for an outcome: the record as it stands on disk."""
+
+    outcome: Outcome
+    record: Mapping[str, Any]
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The images' paths, relative to the output folder."""
+        return tuple(image["file"] for image in self.record["images"])

@@ -1,0 +1,215 @@
+"""What the engine needs of the stages: Provider, Transport, Gate, Store, Observer, Clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from contextlib import AbstractAsyncContextManager
+
+    from pipeline.core.model import (
+        Answer,
+        Failure,
+        Outcome,
+        Receipt,
+        Reply,
+        Request,
+        Task,
+        Why,
+    )
+
+
+class Break(StrEnum):
+    """How an exchange broke off. Those above ``IDLE`` happened before the request had left."""
+
+    REFUSED = "connection refused"
+    DNS = "host name not found"
+    TLS = "TLS handshake failed"
+    CONNECT_TIMEOUT = "no connection in time"
+    IDLE = "nothing arrived for too long"
+    TOTAL = "the whole exchange took too long"
+    RESET = "the connection broke before the reply"
+    CUT = "the connection broke inside the reply"
+    GARBLED = "not a valid HTTP reply"
+    TOO_LARGE = "the reply is larger than max_body"
+
+    @property
+    def is_before_sending(self) -> bool:
+        """Whether the request cannot have reached the provider, so cannot have been billed."""
+        return self in {Break.REFUSED, Break.DNS, Break.TLS, Break.CONNECT_TIMEOUT}
+
+
+class Broken(Exception):
+    """Raised by a transport, and by a reply's body, when the exchange broke off."""
+
+    def __init__(self, how: Break, detail: str = "") -> None:
+        """``detail``: what the network said, without the key."""
+        super().__init__(f"{how}: {detail}" if detail else str(how))
+        self.how = how
+
+
+class Part(Protocol):
+    """A file being written that has no name yet; it is kept or discarded as a whole."""
+
+    def write(self, piece: bytes) -> None:
+        """Append ``piece``; raises :class:`pipeline.errors.DiskTrouble`."""
+
+    def discard(self) -> None:
+        """Remove it; harmless when it was kept or removed already."""
+
+
+class Reader(Protocol):
+    """Reads one reply as its bytes arrive."""
+
+    def feed(self, chunk: bytes) -> Iterable[tuple[int, bytes]]:
+        """Decoded pieces of images, each with the number of its image within the reply."""
+
+    def close(self, broken: Broken | None = None) -> Found | Failure:
+        """The verdict; ``broken`` when the body broke off before its end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """An image seen in a reply, by its number there; its bytes went out through ``feed``."""
+
+    number: int
+    media_type: str
+    width: int
+    height: int
+    n_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A reply with at least one whole image, in the order the reply gives them."""
+
+    images: tuple[Sighting, ...]
+    answer: Answer
+
+
+class Provider(Protocol):
+    """A dialect: how to ask and how to read. Never does I/O."""
+
+    def request_for(self, task: Task) -> Request:
+        """The request that asks for this task's images."""
+
+    def reader_of(self, reply: Reply, task: Task) -> Reader:
+        """A reader for this reply's status, headers and shape."""
+
+    def failure_of(self, broken: Broken) -> Failure:
+        """The verdict where no reply came at all."""
+
+
+class Transport(Protocol):
+    """Carries a request out and its reply back."""
+
+    def send(self, request: Request) -> AbstractAsyncContextManager[Reply]:
+        """Open the exchange; raises :class:`Broken`."""
+
+
+class Ending(Enum):
+    """What a lane is told of an attempt: the three things that move its limits."""
+
+    OK = "answered"
+    REFUSED = "too many requests"
+    FAULT = "the endpoint is unwell"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ticket:
+    """Leave to send one request, given at ``left_at`` (monotonic seconds)."""
+
+    number: int
+    left_at: float
+
+
+class Gate(Protocol):
+    """Admission to one endpoint and key. ``now`` is monotonic seconds, always an argument."""
+
+    def wait(self, now: float) -> float:
+        """Seconds until the next may leave: 0 = go, inf = only after one comes back."""
+
+    def leave(self, now: float) -> Ticket:
+        """One leaves now; only after ``wait(now)`` said 0."""
+
+    def back(
+        self, ticket: Ticket, now: float, what: Ending, *, retry_after_s: float | None = None
+    ) -> None:
+        """One came back, with what it met and the server's hint if it gave one."""
+
+
+class Store(Protocol):
+    """Keeps images, then the record."""
+
+    def part(self) -> Part:
+        """A fresh part file."""
+
+    async def keep(self, outcome: Outcome) -> Receipt:
+        """Make the outcome last; returning is the acknowledgement."""
+
+
+class Clock(Protocol):
+    """The two times there are."""
+
+    def now(self) -> float:
+        """Monotonic seconds, for waiting and measuring."""
+
+    def utc(self) -> str:
+        """The wall clock, UTC, ISO 8601 with milliseconds and ``Z``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """An attempt (from 1) left."""
+
+    task: Task
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TriedAgain:
+    """An attempt failed and another follows in ``wait_s`` seconds."""
+
+    task: Task
+    attempt: int
+    why: Why
+    detail: str | None
+    wait_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """A task has its outcome, and the outcome is kept."""
+
+    receipt: Receipt
+    maybe_billed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """The endpoint asked everyone to wait ``wait_s`` seconds."""
+
+    wait_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draining:
+    """Nothing is sent any more; ``in_flight`` replies are waited for, at most ``grace_s``."""
+
+    reason: str
+    in_flight: int
+    grace_s: float
+
+
+Event = Sent | TriedAgain | Settled | Held | Draining
+
+
+class Observer(Protocol):
+    """Is told, changes nothing."""
+
+    def see(self, event: Event) -> None:
+        """Something happened."""

@@ -1,0 +1,1 @@
+"""DRIVES: a task to its outcome."""

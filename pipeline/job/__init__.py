@@ -1,0 +1,1 @@
+"""1 READ: a job file becomes tasks."""

@@ -1,0 +1,1 @@
+"""2 WAIT: leave to send."""

@@ -1,0 +1,1 @@
+"""3 ASK: a request becomes images."""

@@ -1,0 +1,1 @@
+"""The embedded provider: a real server speaking the dialects, faults on order."""

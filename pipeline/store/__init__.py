@@ -1,0 +1,1 @@
+"""4 KEEP: images, then the record."""

@@ -1,0 +1,1 @@
+"""5 TELL: what happened, to people and to programs."""
