@@ -115,11 +115,13 @@ class Request:
 class Reply:
     """What comes back: the head at once, the body in pieces as they arrive.
 
-    ``headers`` has lower-case names. ``body`` raises :class:`pipeline.core.ports.Broken`.
+    ``headers`` has lower-case names. ``arrived_at`` is when the head came, in seconds since the
+    epoch, for hints given as dates. ``body`` raises :class:`pipeline.core.ports.Broken`.
     """
 
     status: int
     headers: Mapping[str, str]
+    arrived_at: float
     body: AsyncIterator[bytes]
 
 
@@ -155,7 +157,7 @@ class Failure:
     """An attempt without image: a row of the fault table, filled in.
 
     ``retry_after_s``: the server's hint, seconds from now. ``stop`` ends the whole run: the task
-    is then in no line and stays owed.
+    is then in no line and stays owed; ``n_tries_before_stop`` more tries are allowed first.
     """
 
     why: Why
@@ -163,6 +165,7 @@ class Failure:
     retry_after_s: float | None = None
     is_maybe_billed: bool = False
     stop: Stop | None = None
+    n_tries_before_stop: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +173,8 @@ class Course:
     """How a task went. Instants are UTC, ISO 8601 with milliseconds and ``Z``.
 
     ``started_at``: its first attempt left; ``finished_at``: its last one ended; ``latency_s``: how
-    long that last one took. ``cost_usd`` adds up all attempts, None where none told its cost.
+    long that last one took. ``cost_usd`` adds up all attempts, None where none told its cost;
+    ``n_maybe_billed`` counts the attempts that left and were never answered.
     """
 
     attempts: int
@@ -179,6 +183,7 @@ class Course:
     latency_s: float
     cost_usd: float | None
     provider: str
+    n_maybe_billed: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -161,6 +161,9 @@ class Clock(Protocol):
     def utc(self) -> str:
         """The wall clock, UTC, ISO 8601 with milliseconds and ``Z``."""
 
+    def utc_in(self, seconds: float) -> str:
+        """The same, ``seconds`` from now."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
@@ -186,7 +189,6 @@ class Settled:
     """A task has its outcome, and the outcome is kept."""
 
     receipt: Receipt
-    maybe_billed: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,47 +2,164 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+FAULTS: Mapping[str, str] = {
+    "server_error": "500 with a JSON error",
+    "bad_gateway": "502 with an HTML page",
+    "overloaded": "503 with Retry-After",
+    "gateway_timeout": "524 with an HTML page, as a proxy in front answers for a slow origin",
+    "throttled": "429 with Retry-After",
+    "daily_quota": "429 that only the next UTC midnight lifts",
+    "unauthorized": "401: the key is not known",
+    "no_credit": "402: the account is empty",
+    "forbidden_model": "403: this key may not use this model",
+    "firewall": "403 with an HTML page",
+    "moderated": "403 with the reasons of a moderation; a property of the prompt",
+    "no_model": "404: no such model",
+    "bad_request": "400: the request is wrong; a property of the prompt",
+    "redirect": "307 to another host",
+    "text_only": "200 with words instead of an image",
+    "refused": "200 that declines, finish reason content_filter; a property of the prompt",
+    "no_choices": "200 with an empty list of choices",
+    "error_in_200": "200 with a top-level error of code 429",
+    "error_in_choice": "200 with an error of code 502 inside the choice",
+    "empty": "200 with an empty body",
+    "html": "200 with an HTML page",
+    "half_json": "200 with a complete body of half a JSON document",
+    "bad_base64": "200 with characters in the image that are not base64",
+    "cut_image": "200 with valid base64 of the first half of the image",
+    "cut": "the connection closes in the middle of the body",
+    "stall": "nothing more comes after the middle of the body",
+    "hang": "no answer at all",
+    "reset": "the connection is reset before the answer",
+}
+"""Every fault that can be played: its name and what a client meets."""
+
+_SIZE = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})")
+_LONGEST_EDGE = 8192
+_LEAST_PREBUILT_BYTES = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultRule:
-    """Play ``fault`` on chosen requests.
+    """Play ``fault`` on chosen requests: those for which every condition named here holds.
 
-    A rule fires for a request when every condition it names holds: ``prompt`` is contained in the
-    prompt, ``attempt`` is which time the same body was asked for (from 1), ``request`` is the
-    number of the request since the start (from 1). ``rate`` then fires it for that share of
-    the requests, drawn from the seed and the body, so that runs repeat.
+    Only requests that the limits let in are counted and can meet a rule.
     """
 
     fault: str
+    """A name of ``FAULTS``."""
     rate: float = 1.0
+    """The share of the chosen requests that meet it, drawn as ``Simulation.faults`` are."""
     prompt: str | None = None
+    """A text that the prompt contains."""
     attempt: int | None = None
+    """Which time the same body is asked for, from 1."""
     request: int | None = None
+    """The number of the request since the start, from 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Simulation:
-    """The settings of a simulated provider.
-
-    ``latency_s`` and ``latency_p99_s`` are the median and 99th percentile of a log-normal
-    distribution; 0 answers at once. ``requests_per_minute`` and ``concurrency`` are what it
-    enforces with 429 and ``Retry-After``; None enforces nothing. ``images``: ``drawn`` from the
-    prompt or ``prebuilt`` (ready bytes of ``prebuilt_bytes`` length, for load tests). ``faults``
-    maps a fault's name to the share of requests that meet it; ``rules`` come first.
-    """
+    """The settings of a simulated provider."""
 
     seed: int = 0
+    """Settles every picture, latency and fault: two runs of one job meet the same."""
     latency_s: float = 0.15
+    """Median of a log-normal distribution, in seconds; 0 answers at once."""
     latency_p99_s: float = 0.6
+    """99th percentile of the same distribution, in seconds."""
     requests_per_minute: float | None = None
+    """What is enforced with 429 and ``Retry-After``; None enforces nothing."""
+    burst: int | None = None
+    """Requests let in at once after a pause; None: what a second brings, at least 2."""
     concurrency: int | None = None
+    """Requests let in side by side, more meet a 429; None enforces nothing."""
+    retry_after_s: float = 1.0
+    """The hint of the faults ``throttled`` and ``overloaded``, in seconds, rounded up."""
+    keep_alive_s: float = 1.0
+    """Seconds between two comments in a stream while the image is in the making."""
     image_size: str = "512x512"
-    images: str = "drawn"
+    """Width and height in pixels of a square picture at 1K; ratios keep about its area."""
+    images: Literal["drawn", "prebuilt"] = "drawn"
+    """Drawn from the prompt, or ready bytes for load tests, the same in every reply."""
     prebuilt_bytes: int = 150_000
+    """Length of a prebuilt PNG."""
     images_per_reply: int = 1
+    """Images in every reply."""
     cost_usd: float = 0.0
+    """Price of an image in US dollars, told in ``usage.cost``."""
     api_key: str | None = None
+    """The only bearer token let in; None lets everybody in. A made-up one: it is no secret."""
     faults: dict[str, float] = field(default_factory=dict)
+    """The share of requests that meet a fault, from 0 to 1, by the fault's name.
+
+    Drawn from the seed, the body and how often that body was asked for, so that a second try may
+    succeed; a property of the prompt is drawn from the seed and the prompt and stays.
+    """
     rules: tuple[FaultRule, ...] = ()
+    """Looked at before the shares; the first that fires is played."""
+    bill_prompts: bool = True
+    """Whether the bill counts images by prompt, which costs some 150 bytes a prompt."""
+
+
+def simulation_of(settings: Mapping[str, Any]) -> Simulation:
+    """The simulation that ``dataclasses.asdict`` took apart, also after a way through JSON.
+
+    Raises TypeError where a setting is unknown.
+    """
+    rules = tuple(FaultRule(**rule) for rule in settings.get("rules", ()))
+    return Simulation(**{**settings, "rules": rules})
+
+
+def pixels_of(size: str) -> tuple[int, int] | None:
+    """Width and height of ``"512x512"``; None where it is not a size, or an edge is over 8192."""
+    match = _SIZE.fullmatch(size)
+    if match is None:
+        return None
+    width, height = int(match[1]), int(match[2])
+    return (width, height) if max(width, height) <= _LONGEST_EDGE else None
+
+
+def flaws_of(simulation: Simulation) -> tuple[str, ...]:
+    """What is wrong with the settings, a sentence each with the setting's name; none is fine."""
+    return (*_flaws_of_numbers(simulation), *_flaws_of_words(simulation))
+
+
+_POSITIVE = frozenset({"requests_per_minute", "burst", "concurrency", "keep_alive_s"})
+_FROM_ZERO = frozenset({"latency_s", "latency_p99_s", "retry_after_s", "cost_usd"})
+
+
+def _flaws_of_numbers(simulation: Simulation) -> Iterator[str]:
+    for name in (setting.name for setting in fields(simulation)):
+        value = getattr(simulation, name)
+        if name in _POSITIVE and value is not None and not 0 < value < float("inf"):
+            yield f"{name}: must be above 0"
+        if name in _FROM_ZERO and not 0 <= value < float("inf"):
+            yield f"{name}: must be 0 or more"
+    if not 1 <= simulation.images_per_reply <= 16:
+        yield "images_per_reply: must be from 1 to 16"
+    if simulation.prebuilt_bytes < _LEAST_PREBUILT_BYTES:
+        yield f"prebuilt_bytes: must be at least {_LEAST_PREBUILT_BYTES}"
+
+
+def _flaws_of_words(simulation: Simulation) -> Iterator[str]:
+    if pixels_of(simulation.image_size) is None:
+        yield f"image_size: must read like 512x512, each edge at most {_LONGEST_EDGE}"
+    if simulation.images not in ("drawn", "prebuilt"):
+        yield "images: must be drawn or prebuilt"
+    shares = [(f"faults.{name}", name, share) for name, share in simulation.faults.items()]
+    rules = [(f"rules[{n}].rate", rule.fault, rule.rate) for n, rule in enumerate(simulation.rules)]
+    for place, name, share in (*shares, *rules):
+        if name not in FAULTS:
+            yield f"{place}: there is no fault {name!r}; there are {', '.join(FAULTS)}"
+        if not 0 <= share <= 1:
+            yield f"{place}: must be a share from 0 to 1"
+    if sum(simulation.faults.values()) > 1:
+        yield "faults: the shares add up to more than 1"

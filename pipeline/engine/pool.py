@@ -1,0 +1,303 @@
+"""Many workers: a TaskGroup over one heap of due retries and one shared iterator.
+
+A worker waits for two things at once, leave to send and something to send, and binds the two as
+late as it can: whoever is first in line asks the gate, then takes the retry that is longest due,
+else the next new task. So a retry never waits for a second pass, memory grows with the workers
+and not with the tasks, and there is one timer, held by the first in line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from math import inf
+from typing import TYPE_CHECKING
+
+from pipeline.core.model import Answer, Course, Failed, Failure, Made, Outcome, Task, Why
+from pipeline.core.ports import (
+    Clock,
+    Draining,
+    Ending,
+    Gate,
+    Held,
+    Observer,
+    Sent,
+    Settled,
+    Store,
+    Ticket,
+    TriedAgain,
+)
+from pipeline.engine.retry import LONGEST_HINT_S, History, Retry
+from pipeline.engine.worker import Got, Worker
+from pipeline.errors import Guarded, Stop, Unreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SHORTEST_HOLD_TOLD_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stages:
+    """What a pool works with; ``provider`` is the name that goes into the records."""
+
+    worker: Worker
+    gate: Gate
+    retry: Retry
+    store: Store
+    observer: Observer
+    clock: Clock
+    provider: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guards:
+    """When to stop: ``failures_in_a_row`` settled by the provider's fault; drain ``grace_s``."""
+
+    failures_in_a_row: int
+    grace_s: float
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Errand:
+    """A task on its way, with what happened to it so far."""
+
+    task: Task
+    history: History = field(default_factory=History)
+    n_sent: int = 0
+    started_at: str = ""
+    cost_usd: float | None = None
+    n_maybe_billed: int = 0
+
+    def add_cost(self, cost_usd: float | None) -> None:
+        if cost_usd is not None:
+            self.cost_usd = (self.cost_usd or 0.0) + cost_usd
+
+
+class Pool:
+    """Drives every task to its outcome, or stops the run with a reason."""
+
+    def __init__(self, stages: Stages, guards: Guards, *, n_workers: int) -> None:
+        """``n_workers``: attempts that can be under way at once.
+
+        ``n_cut_off`` counts those that were ended without an answer because the run stopped.
+        """
+        self._stages = stages
+        self._guards = guards
+        self._n_workers = n_workers
+        self._new: Iterator[Task] = iter(())
+        self._waiting: list[tuple[float, int, _Errand]] = []
+        self._at_once: deque[_Errand] = deque()
+        self._n_waited = 0
+        self._n_busy = 0
+        self._front = asyncio.Lock()
+        self._changed = asyncio.Event()
+        self._patience: asyncio.Timeout | None = None
+        self._stop: Stop | None = None
+        self._is_exhausted = False
+        self._was_ever_answered = False
+        self._n_failed_in_a_row = 0
+        self.n_cut_off = 0
+
+    async def run(self, tasks: Iterator[Task]) -> Stop | None:
+        """Settle ``tasks``; returns why the run stopped before its end, None if it did not."""
+        self._new = tasks
+        with suppress(TimeoutError):
+            async with asyncio.timeout(None) as self._patience, asyncio.TaskGroup() as group:
+                for _ in range(self._n_workers):
+                    group.create_task(self._work())
+        return self._stop
+
+    def stop(self, reason: Stop, *, grace_s: float | None = None) -> None:
+        """Send nothing any more and drain, for at most ``grace_s`` seconds (0: end now).
+
+        The first reason given is the run's; a later call can only shorten the drain.
+        """
+        grace_s = self._guards.grace_s if grace_s is None else grace_s
+        if self._stop is None:
+            self._stop = reason
+            self._stages.observer.see(
+                Draining(reason=str(reason), in_flight=self._n_busy, grace_s=grace_s)
+            )
+        self._changed.set()
+        if self._patience and not self._patience.expired():
+            end = asyncio.get_running_loop().time() + grace_s
+            self._patience.reschedule(min(end, self._patience.when() or inf))
+
+    async def _work(self) -> None:
+        while turn := await self._turn():
+            errand, ticket = turn
+            try:
+                await self._attempt(errand, ticket)
+            except Stop as stop:
+                self.stop(stop)
+            finally:
+                self._n_busy -= 1
+                self._changed.set()
+
+    async def _turn(self) -> tuple[_Errand, Ticket] | None:
+        """Leave to send and the errand to send; None when there is nothing left to do."""
+        async with self._front:
+            while self._stop is None:
+                self._changed.clear()
+                now = self._stages.clock.now()
+                wait_s = max(self._wait_for_work(now), self._stages.gate.wait(now))
+                if wait_s <= 0 and (errand := self._take(now)):
+                    self._n_busy += 1
+                    return errand, self._stages.gate.leave(now)
+                if self._is_all_done():
+                    return None
+                if wait_s > 0:
+                    await self._change(wait_s)
+        return None
+
+    def _wait_for_work(self, now: float) -> float:
+        if self._at_once or self._may_take_new():
+            return 0.0
+        return max(0.0, self._waiting[0][0] - now) if self._waiting else inf
+
+    def _may_take_new(self) -> bool:
+        # While an endpoint is down the heap would otherwise swallow the whole job.
+        return not self._is_exhausted and len(self._waiting) < 2 * self._n_workers
+
+    def _take(self, now: float) -> _Errand | None:
+        if self._at_once:
+            return self._at_once.popleft()
+        if self._waiting and self._waiting[0][0] <= now:
+            return heappop(self._waiting)[2]
+        if not self._may_take_new():
+            return None
+        task = next(self._new, None)
+        if task is None:
+            self._is_exhausted = True
+            return None
+        return _Errand(task=task)
+
+    def _is_all_done(self) -> bool:
+        return self._is_exhausted and not self._at_once and not self._waiting and self._n_busy == 0
+
+    async def _change(self, wait_s: float) -> None:
+        """Until something comes back, is stopped or falls due."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(None if wait_s == inf else wait_s):
+                await self._changed.wait()
+
+    async def _attempt(self, errand: _Errand, ticket: Ticket) -> None:
+        clock = self._stages.clock
+        errand.started_at = errand.started_at or clock.utc()
+        errand.n_sent += 1
+        self._stages.observer.see(Sent(task=errand.task, attempt=errand.n_sent))
+        result: Got | Failure | None = None
+        try:
+            result = await self._guarded(errand.task)
+        finally:
+            now = clock.now()
+            self.n_cut_off += result is None
+            self._return(ticket, now, result)
+        errand.add_cost(result.answer.cost_usd)
+        latency_s = now - ticket.left_at
+        if isinstance(result, Got):
+            self._was_ever_answered = True
+            course = self._course(errand, latency_s)
+            await self._settle(
+                Made(task=errand.task, images=result.images, answer=result.answer, course=course)
+            )
+        else:
+            await self._failed(errand, result, latency_s)
+
+    async def _guarded(self, task: Task) -> Got | Failure:
+        """One attempt; a bug of ours in one reply costs that attempt, not the run."""
+        try:
+            return await self._stages.worker.attempt(task)
+        except Stop:
+            raise
+        except Exception as bug:  # noqa: BLE001 - the guard around one task
+            detail = f"internal error, please report it: {type(bug).__name__}: {bug}"
+            return Failure(why=Why.BAD_REPLY, answer=Answer(detail=detail), is_maybe_billed=True)
+
+    def _return(self, ticket: Ticket, now: float, result: Got | Failure | None) -> None:
+        failure = result if isinstance(result, Failure) else None
+        hint_s = failure.retry_after_s if failure else None
+        self._stages.gate.back(ticket, now, _ending(result), retry_after_s=hint_s)
+        if hint_s and hint_s >= SHORTEST_HOLD_TOLD_S:
+            self._stages.observer.see(Held(wait_s=hint_s))
+
+    async def _failed(self, errand: _Errand, failure: Failure, latency_s: float) -> None:
+        errand.n_maybe_billed += failure.is_maybe_billed
+        wait_s = self._stages.retry.wait_after(errand.history, failure)
+        if stop := self._reason_to_stop(errand, failure):
+            self.stop(stop)
+        elif wait_s is not None:
+            self._put_back(errand, failure, wait_s)
+        else:
+            course = self._course(errand, latency_s)
+            await self._settle(
+                Failed(task=errand.task, why=failure.why, answer=failure.answer, course=course)
+            )
+
+    def _reason_to_stop(self, errand: _Errand, failure: Failure) -> Stop | None:
+        if failure.stop:
+            n_such = errand.history.endings[failure.why]
+            return failure.stop if n_such > failure.n_tries_before_stop else None
+        if failure.why is Why.UNREACHABLE and not self._was_ever_answered:
+            return Unreachable(f"the provider cannot be reached: {failure.answer.detail}")
+        self._was_ever_answered |= failure.why not in {Why.UNREACHABLE, Why.TIMEOUT}
+        if failure.retry_after_s and failure.retry_after_s > LONGEST_HINT_S:
+            until = self._stages.clock.utc_in(failure.retry_after_s)
+            return Guarded(f"the provider asks to wait until {until}. Run again then")
+        return None
+
+    def _put_back(self, errand: _Errand, failure: Failure, wait_s: float) -> None:
+        """A 429 that costs no attempt goes to the front: the gate is what holds it."""
+        if wait_s == 0:
+            self._at_once.append(errand)
+        else:
+            self._n_waited += 1
+            due = self._stages.clock.now() + wait_s
+            heappush(self._waiting, (due, self._n_waited, errand))
+        self._stages.observer.see(
+            TriedAgain(
+                task=errand.task,
+                attempt=errand.n_sent,
+                why=failure.why,
+                detail=failure.answer.detail,
+                wait_s=wait_s,
+            )
+        )
+
+    async def _settle(self, outcome: Outcome) -> None:
+        receipt = await self._stages.store.keep(outcome)
+        self._stages.observer.see(Settled(receipt=receipt))
+        is_their_fault = isinstance(outcome, Failed) and outcome.why.is_the_providers_fault
+        self._n_failed_in_a_row = self._n_failed_in_a_row + 1 if is_their_fault else 0
+        if self._n_failed_in_a_row >= self._guards.failures_in_a_row:
+            assert isinstance(outcome, Failed)
+            self.stop(
+                Guarded(
+                    f"{self._n_failed_in_a_row} tasks in a row failed by the provider's fault "
+                    f"(the last: {outcome.why}). Run again when it is well"
+                )
+            )
+
+    def _course(self, errand: _Errand, latency_s: float) -> Course:
+        return Course(
+            attempts=errand.n_sent,
+            started_at=errand.started_at,
+            finished_at=self._stages.clock.utc(),
+            latency_s=round(latency_s, 3),
+            cost_usd=errand.cost_usd,
+            n_maybe_billed=errand.n_maybe_billed,
+            provider=self._stages.provider,
+        )
+
+
+def _ending(result: Got | Failure | None) -> Ending:
+    """What the gate is told; an attempt that was cancelled tells nothing against the endpoint."""
+    if not isinstance(result, Failure):
+        return Ending.OK
+    if result.why is Why.THROTTLED:
+        return Ending.REFUSED
+    return Ending.FAULT if result.why.is_the_providers_fault else Ending.OK

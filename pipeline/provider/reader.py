@@ -1,0 +1,237 @@
+"""Reads one reply as it arrives: bytes to pieces of images, and at the end the verdict.
+
+The reader knows bytes and shapes of transport (one JSON document, or server-sent events); what
+the JSON means is its dialect's business, which it asks through :class:`Meaning`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Protocol
+
+import orjson
+
+from pipeline.core.model import Answer, Failure, Reply, Why
+from pipeline.core.ports import Broken, Found, Sighting
+from pipeline.provider.complaint import complaint_of
+from pipeline.provider.extract import Scanner
+from pipeline.provider.faults import Complaint, failure_of, failure_of_break
+from pipeline.provider.hints import wait_asked_for
+from pipeline.provider.image import Inspector, Look
+from pipeline.provider.sse import DONE, Events
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+MOST_TEXT_BYTES = 8 * 1024 * 1024
+"""The most a reply may hold beside its images."""
+_LONGEST_PAGE = 500
+_LONE_SURROGATE = re.compile(
+    r"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])"
+    r"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+)
+
+
+class Meaning(Protocol):
+    """What a dialect gathers from the parsed documents of one reply."""
+
+    text: str
+    error: dict[str, Any] | None
+    finish: set[str]
+    runs: list[int]
+    n_images_named: int
+    served_model: str | None
+    request_id: str | None
+    usage: dict[str, Any]
+    cost_usd: float | None
+
+    def take(self, document: dict[str, Any]) -> None:
+        """Take in one document: the whole reply, or one event of a stream."""
+
+
+class ReplyReader:
+    """Implements the Reader port for every dialect."""
+
+    def __init__(self, reply: Reply, meaning: Meaning, *, mask: Callable[[str], str]) -> None:
+        """``mask`` takes the key out of whatever the provider echoes."""
+        self._reply = reply
+        self._meaning = meaning
+        self._mask = mask
+        self._scanner: Scanner | None = None
+        self._events: Events | None = None
+        self._start = b""
+        self._text = bytearray()
+        self._n_documents = 0
+        self._n_garbage = 0
+        self._is_flooded = False
+        self._inspectors: dict[int, Inspector] = {}
+
+    def feed(self, chunk: bytes) -> Iterator[tuple[int, bytes]]:
+        """Decoded pieces of images, each with the number of its image within the reply."""
+        if self._scanner is None:
+            # Gateways pad slow replies with blank lines: what it is shows in the first other byte.
+            self._start = (self._start + chunk).lstrip(b"\xef\xbb\xbf \t\r\n")
+            if not self._start:
+                return
+            chunk = self._begin()
+        assert self._scanner
+        for number, piece in self._scanner.feed(chunk):
+            inspector = self._inspectors.setdefault(number, Inspector())
+            if worth_keeping := inspector.feed(piece):
+                yield number, worth_keeping
+        self._read_on()
+
+    def close(self, broken: Broken | None = None) -> Found | Failure:
+        """The verdict; a reply that broke off behind a whole image still counts as found."""
+        if self._scanner:
+            self._scanner.close()
+            self._read_on()
+        for data in self._events.close() if self._events else ():
+            self._take(data)
+        if not self._events:
+            self._take(bytes(self._text))
+        if images := self._whole_images():
+            return Found(images=images, answer=self._answer())
+        return self._failure(broken)
+
+    def _begin(self) -> bytes:
+        chunk, self._start = self._start, b""
+        is_document = chunk[:1] in b'{["<0123456789-tfn'
+        self._events = None if is_document else Events()
+        self._scanner = Scanner(is_lines=not is_document)
+        return chunk
+
+    def _read_on(self) -> None:
+        assert self._scanner
+        skeleton = self._scanner.take_skeleton()
+        if self._events:
+            for data in self._events.feed(skeleton):
+                self._take(data)
+            held = self._events.n_bytes_held
+        else:
+            self._text += skeleton
+            held = len(self._text)
+        if held > MOST_TEXT_BYTES:
+            self._is_flooded = True
+            self._text.clear()
+            self._events = Events() if self._events else None
+
+    def _take(self, data: bytes) -> None:
+        if not data.strip() or data.strip() == DONE:
+            return
+        document = _parsed(data)
+        # Some servers leave out the blank line between events.
+        documents = [document] if document is not None else map(_parsed, data.split(b"\n"))
+        for one in documents:
+            if isinstance(one, dict):
+                self._n_documents += 1
+                self._meaning.take(one)
+            else:
+                self._n_garbage += 1
+
+    def _whole_images(self) -> tuple[Sighting, ...]:
+        seen: dict[str, Sighting] = {}
+        for number in self._meaning.runs:
+            look = self._look(number)
+            if look is None or look.problem or look.media_type is None:
+                continue
+            seen.setdefault(
+                look.sha256,
+                Sighting(
+                    number=number,
+                    media_type=look.media_type,
+                    width=look.width,
+                    height=look.height,
+                    n_bytes=look.n_bytes,
+                    sha256=look.sha256,
+                ),
+            )
+        return tuple(seen.values())
+
+    def _look(self, number: int) -> Look | None:
+        inspector = self._inspectors.get(number)
+        if inspector is None or (self._scanner and number in self._scanner.broken_runs):
+            return None
+        return inspector.look()
+
+    def _failure(self, broken: Broken | None) -> Failure:
+        status, error = self._reply.status, self._meaning.error
+        wait_s = wait_asked_for(self._reply.headers, error or {}, arrived_at=self._reply.arrived_at)
+        if error is not None:
+            complaint = complaint_of(error, status=status, finish=frozenset(self._meaning.finish))
+            return failure_of(complaint, self._answer(complaint.message), retry_after_s=wait_s)
+        if not 200 <= status < 300:
+            return failure_of(
+                self._page(), self._answer(self._page().message), retry_after_s=wait_s
+            )
+        if broken:
+            return failure_of_break(broken.how, self._answer(str(broken)))
+        if not self._n_documents or self._is_flooded:
+            return Failure(why=Why.BAD_REPLY, answer=self._answer(self._what_came_instead()))
+        if self._meaning.runs or self._meaning.n_images_named:
+            return Failure(why=Why.BAD_IMAGE, answer=self._answer(self._what_is_wrong()))
+        silence = Complaint(
+            words=frozenset(self._meaning.finish), message=self._meaning.text[:_LONGEST_PAGE]
+        )
+        detail = ", ".join(sorted(self._meaning.finish - {"stop"})) or None
+        return failure_of(silence, self._answer(detail), retry_after_s=wait_s)
+
+    def _page(self) -> Complaint:
+        """A reply with an error status and no JSON error in it."""
+        text = bytes(self._text).decode("utf-8", "replace").strip()
+        is_html = text.lstrip()[:1] == "<" or "html" in self._reply.headers.get("content-type", "")
+        told = f"HTTP {self._reply.status}"
+        where = self._reply.headers.get("location")
+        if where:
+            told += f" to {where}"
+        elif text and not is_html:
+            told += f": {text[:_LONGEST_PAGE]}"
+        return Complaint(status=self._reply.status, message=told, is_html=is_html)
+
+    def _what_came_instead(self) -> str:
+        if self._is_flooded:
+            return f"more than {MOST_TEXT_BYTES} bytes beside the images"
+        text = bytes(self._text).decode("utf-8", "replace").strip()
+        if not text and not self._n_garbage:
+            return "the reply is empty"
+        return "the reply is a web page" if text.startswith("<") else "the reply is not valid JSON"
+
+    def _what_is_wrong(self) -> str:
+        for number in self._meaning.runs:
+            if self._scanner and number in self._scanner.broken_runs:
+                return "the image is not valid base64"
+            look = self._look(number)
+            if look and look.problem:
+                return look.problem
+        return "the reply names an image and carries none"
+
+    def _answer(self, detail: str | None = None) -> Answer:
+        meaning, headers = self._meaning, self._reply.headers
+        request_id = headers.get("x-generation-id") or meaning.request_id
+        return Answer(
+            text=self._mask(meaning.text) or None,
+            detail=self._mask(detail) if detail else None,
+            served_model=meaning.served_model,
+            request_id=request_id or headers.get("x-request-id"),
+            usage=meaning.usage,
+            cost_usd=meaning.cost_usd,
+        )
+
+
+def _parsed(data: bytes) -> object | None:
+    """The JSON value, or None: also where strings hold what JSON or UTF-8 forbid."""
+    try:
+        value: object = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return _parsed_leniently(data)
+    return value
+
+
+def _parsed_leniently(data: bytes) -> object | None:
+    """Once more, without bytes that are not UTF-8 and without lone surrogates."""
+    text = _LONE_SURROGATE.sub("\\\\ufffd", data.decode("utf-8", "replace"))
+    try:
+        value: object = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+    return value
