@@ -31,20 +31,23 @@ from pipeline.core.ports import (
     TriedAgain,
 )
 from pipeline.engine.retry import LONGEST_HINT_S, History, Retry
-from pipeline.engine.worker import Got, Worker
+from pipeline.engine.worker import Got
 from pipeline.errors import Guarded, Stop, Unreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
 SHORTEST_HOLD_TOLD_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stages:
-    """What a pool works with; ``provider`` is the name that goes into the records."""
+    """What a pool works with; ``provider`` is the name that goes into the records.
 
-    worker: Worker
+    ``attempt`` asks once for a task and raises nothing but a Stop.
+    """
+
+    attempt: Callable[[Task], Awaitable[Got | Failure]]
     gate: Gate
     retry: Retry
     store: Store
@@ -211,7 +214,7 @@ class Pool:
     async def _guarded(self, task: Task) -> Got | Failure:
         """One attempt; a bug of ours in one reply costs that attempt, not the run."""
         try:
-            return await self._stages.worker.attempt(task)
+            return await self._stages.attempt(task)
         except Stop:
             raise
         except Exception as bug:  # noqa: BLE001 - the guard around one task

@@ -9,12 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.core.model import Answer, Failure, Image, Keep, Task
+from pipeline.core.model import Answer, Failure, Image, Task
 from pipeline.core.ports import Broken, Found
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from pipeline.core.ports import Part, Provider, Reader, Sighting, Store, Transport
 
 
@@ -43,10 +41,7 @@ class Worker:
             verdict = await self._exchange(task, parts)
             if isinstance(verdict, Failure):
                 return verdict
-            kept = tuple(
-                _image(sighting, parts[sighting.number])
-                for sighting in _chosen(verdict.images, task.keep)
-            )
+            kept = tuple(_image(sighting, parts[sighting.number]) for sighting in verdict.images)
             return Got(images=kept, answer=verdict.answer)
         finally:
             for part in parts.values():
@@ -66,16 +61,6 @@ class Worker:
         except Broken as broken:
             return reader.close(broken) if reader else self._provider.failure_of(broken)
         return reader.close()
-
-
-def _chosen(images: Sequence[Sighting], keep: Keep) -> Sequence[Sighting]:
-    """Some models send drafts before the picture; the last one is the final one."""
-    match keep:
-        case Keep.FIRST:
-            return images[:1]
-        case Keep.LAST:
-            return images[-1:]
-    return images
 
 
 def _image(sighting: Sighting, part: Part) -> Image:

@@ -162,7 +162,7 @@ TABLE: tuple[Row, ...] = (
     Row(
         why=Why.REFUSED,
         message=_says(
-            r"\b(can.?no?t|unable to|not able to|won.?t|not allowed to)\b.{0,80}"
+            r"\b(can(?:\s?no|['\u2019])?t|unable to|not able to|won.?t|not allowed to)\b.{0,80}"
             r"\b(generat|creat|produc|mak|draw|fulfil|help|assist|comply|provid)"
             r"|(violat|against)\w*.{0,40}(polic|guideline)"
         ),

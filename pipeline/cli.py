@@ -1,0 +1,188 @@
+"""Words on the command line -> one call into the application; errors -> exit codes.
+
+Nothing heavy is imported here: ``--help`` has to be instant, so the application is imported when
+a command runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import signal
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+from pipeline import __version__
+from pipeline.errors import Interrupted, Stop, exit_code_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType
+
+BUG = 1
+_UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code and never lets a traceback reach a person."""
+    signal.signal(signal.SIGTERM, _end)
+    arguments: argparse.Namespace | None = None
+    try:
+        arguments = _parser().parse_args(argv)
+        return _run(arguments)
+    except Stop as stop:
+        _complain(str(stop), stop=stop, arguments=arguments)
+        return exit_code_of(stop)
+    except KeyboardInterrupt:
+        _complain("interrupted; nothing was lost. Run the same command to go on")
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read our output is gone; so is the wish to tell
+        return 128 + signal.SIGPIPE
+    except Exception as bug:
+        if arguments and arguments.verbose:
+            raise
+        told = f"a bug of ours: {type(bug).__name__}: {bug}"
+        _complain(f"{told}\nPlease report it with what -v prints. Nothing that was made is lost")
+        return BUG
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from pipeline import app
+
+    code: int = app.COMMANDS[arguments.command](arguments)
+    return code
+
+
+def _end(number: int, _: FrameType | None) -> NoReturn:
+    raise Interrupted("ended by SIGTERM; nothing was lost", signal_number=number)
+
+
+def _complain(
+    what: str, *, stop: Stop | None = None, arguments: argparse.Namespace | None = None
+) -> None:
+    sys.stderr.write(f"imagebatch: {what}\n")
+    if arguments and arguments.json and stop and arguments.command in {"run", "rerun"}:
+        from pipeline import app
+
+        app.tell_stop(stop)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="imagebatch",
+        description="Many prompts in, many images out: nothing lost, nothing bought twice.",
+        epilog="Start with: imagebatch run jobs/quickstart.yaml (needs no key). "
+        "Exit codes and the job file are in the README.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"imagebatch {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for add in (_add_run, _add_plan, _add_rerun, _add_status, _add_models, _add_simulate):
+        add(commands)
+    schema = _command(commands, "schema", "the JSON Schema of a job or a provider profile")
+    schema.add_argument("which", nargs="?", choices=["job", "provider"], default="job")
+    return parser
+
+
+if TYPE_CHECKING:
+    _Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
+
+
+def _add_run(commands: _Commands) -> None:
+    run = _command(commands, "run", "make every image the job wants that is not there yet")
+    _reads_a_job(run)
+    _runs(run)
+
+
+def _add_plan(commands: _Commands) -> None:
+    plan = _command(commands, "plan", "tell what a run would do; sends nothing, needs no key")
+    _reads_a_job(plan)
+
+
+def _add_rerun(commands: _Commands) -> None:
+    rerun = _command(commands, "rerun", "run failed tasks of an output folder again")
+    rerun.add_argument("folder", metavar="OUT", help="the output folder")
+    rerun.add_argument(
+        "--why", metavar="W,…", action="append", default=[], help="only those that failed so"
+    )
+    rerun.add_argument(
+        "--id", metavar="ID,…", action="append", default=[], help="only these tasks or rows"
+    )
+    _overrides(rerun)
+    _runs(rerun)
+
+
+def _add_status(commands: _Commands) -> None:
+    status = _command(commands, "status", "how an output folder stands, also during a run")
+    status.add_argument("folder", metavar="OUT", help="the output folder")
+    status.add_argument("--watch", action="store_true", help="every 2 s, until Ctrl-C")
+
+
+def _add_models(commands: _Commands) -> None:
+    models = _command(commands, "models", "the provider's models that make images")
+    models.add_argument("--provider", metavar="NAME|FILE", help="default: simulator")
+
+
+def _add_simulate(commands: _Commands) -> None:
+    simulate = _command(commands, "simulate", "the embedded provider as a server of its own")
+    simulate.add_argument("--port", type=int, metavar="N", default=8765, help="default: 8765")
+    simulate.add_argument(
+        "--profile", metavar="F", default="simulator", help="a profile with a simulator section"
+    )
+
+
+def _command(commands: _Commands, name: str, what: str) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        name, help=what, description=f"{what[0].upper()}{what[1:]}.", allow_abbrev=False
+    )
+    command.add_argument("--json", action="store_true", help="JSON objects on stdout, one a line")
+    command.add_argument("-q", "--quiet", action="store_true", help="no progress, no success")
+    command.add_argument("-v", "--verbose", action="store_true", help="tell more")
+    command.add_argument("--color", choices=["auto", "always", "never"], help="default: auto")
+    return command
+
+
+def _reads_a_job(command: argparse.ArgumentParser) -> None:
+    command.add_argument("job", metavar="JOB.yaml", help="the job file")
+    command.add_argument("--out", metavar="DIR", help="the output folder")
+    _overrides(command)
+
+
+def _overrides(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--provider", metavar="NAME|FILE", help="instead of the job's")
+    command.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="instead of the job's: --set retry.attempts=3 (repeatable)",
+    )
+    command.add_argument("--limit", type=_count, metavar="N", help="only the first N tasks")
+
+
+def _runs(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--max-runtime", type=_seconds, metavar="2h", help="stop in time, resumable (exit 4)"
+    )
+    command.add_argument(
+        "--wait", type=_seconds, metavar="SECS", default=0.0, help="wait for another run to end"
+    )
+    command.add_argument(
+        "--adopt", action="store_true", help="use a folder that belongs to another job"
+    )
+    command.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def _seconds(text: str) -> float:
+    parts = _DURATION.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time; write 90, 90s, 30m, 2h or 1h30m")
+    return sum(float(number) * _UNITS_S[unit] for number, unit in parts)
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no count; write a whole number from 1 up")
+    return int(text)

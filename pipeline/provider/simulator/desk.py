@@ -1,0 +1,192 @@
+"""Where one request becomes one reply: key, limits, fault, image, delivery."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from pipeline.core.simulation import pixels_of
+from pipeline.provider.simulator.admission import Admission
+from pipeline.provider.simulator.asked import Asked, BadAsk, asked_of
+from pipeline.provider.simulator.bill import Bill
+from pipeline.provider.simulator.chance import latency_of, number_of
+from pipeline.provider.simulator.delivery import (
+    deliver,
+    keep_alive,
+    never,
+    pause,
+    reset,
+    response_of,
+)
+from pipeline.provider.simulator.fate import Turn, fault_of
+from pipeline.provider.simulator.faults import PLAYS, SOUND, Delivery, Head, Play, error_head
+from pipeline.provider.simulator.said import Frame, Said, document, events
+
+if TYPE_CHECKING:
+    from pipeline.core.simulation import Simulation
+    from pipeline.provider.simulator.painter import Painter
+
+_NO_KEY = error_head(401, "Missing or unknown key: send `Authorization: Bearer <api_key>`")
+_TOO_MANY = error_head(
+    429, "Rate limit exceeded", {"error_type": "rate_limit_exceeded"}, has_retry_after=True
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Exchange:
+    """A request that was let in, with all that was settled for it before anything is sent.
+
+    ``due`` is the loop's time at which the image may be out.
+    """
+
+    request: web.Request
+    asked: Asked
+    play: Play
+    frame: Frame
+    due: float
+
+
+class Desk:
+    """Serves chat completions and keeps the bill."""
+
+    def __init__(self, simulation: Simulation, painter: Painter) -> None:
+        """``simulation`` must be without flaws (``pipeline.core.simulation.flaws_of``)."""
+        self.bill = Bill()
+        self.admission = Admission(simulation)
+        self._simulation = simulation
+        self._painter = painter
+        self._base = pixels_of(simulation.image_size) or (512, 512)
+        self._n_admitted = 0
+        self._attempts: Counter[str] = Counter()
+
+    def may_enter(self, request: web.Request) -> bool:
+        """Whether the request bears the key, where one is asked for."""
+        key = self._simulation.api_key
+        return key is None or request.headers.get("Authorization") == f"Bearer {key}"
+
+    def turned_away(self) -> web.Response:
+        """The reply to a request without the key."""
+        return self._reply(_NO_KEY)
+
+    async def complete(self, request: web.Request) -> web.StreamResponse:
+        """``POST /v1/chat/completions``."""
+        self.bill.requests += 1
+        if not self.may_enter(request):
+            return self._refuse(_NO_KEY)
+        raw = await request.read()
+        wait_s = self.admission.enter(asyncio.get_running_loop().time())
+        if wait_s is not None:
+            return self._refuse(_TOO_MANY, retry_after_s=wait_s)
+        try:
+            return await self._answer(request, asked_of(raw, base=self._base))
+        except BadAsk as wrong:
+            return self._refuse(error_head(400, str(wrong), {"error_type": "invalid_request"}))
+        finally:
+            self.admission.leave()
+
+    async def _answer(self, request: web.Request, asked: Asked) -> web.StreamResponse:
+        exchange = self._settled(request, asked)
+        if exchange.play.delivery is Delivery.RESET:
+            return reset(request)
+        if exchange.play.delivery is Delivery.HANG:
+            await never()
+        head = exchange.play.head
+        if head is not None:
+            await pause(until=exchange.due)
+            return self._refuse(head, generation=exchange.frame.id)
+        return await (self._stream(exchange) if asked.is_streamed else self._send(exchange))
+
+    def _settled(self, request: web.Request, asked: Asked) -> _Exchange:
+        """Count, draw and charge: a client that leaves early is charged all the same.
+
+        (OpenRouter, api_reference/streaming: most providers go on and bill in full.)
+        """
+        self._n_admitted += 1
+        self._attempts[asked.key] += 1
+        turn = Turn(asked=asked, attempt=self._attempts[asked.key], request=self._n_admitted)
+        fault = fault_of(turn, self._simulation)
+        play = SOUND if fault is None else PLAYS[fault]
+        if fault is not None:
+            self.bill.by_fault[fault] += 1
+        return _Exchange(
+            request=request,
+            asked=asked,
+            play=play,
+            frame=self._frame_of(turn, cost_usd=self._charged(asked, play)),
+            due=asyncio.get_running_loop().time() + self._latency_of(turn),
+        )
+
+    def _charged(self, asked: Asked, play: Play) -> float:
+        if not play.is_billed:
+            return 0.0
+        n_images = self._simulation.images_per_reply
+        cost_usd = n_images * self._simulation.cost_usd
+        self.bill.charge(n_images, cost_usd)
+        if self._simulation.bill_prompts:
+            self.bill.charge_prompt(asked.prompt, n_images)
+        return cost_usd
+
+    def _frame_of(self, turn: Turn, *, cost_usd: float) -> Frame:
+        number = number_of("reply", self._simulation.seed, turn.asked.key, turn.attempt)
+        return Frame(
+            id=f"gen-{turn.request}-{number:016x}",
+            model=turn.asked.model,
+            created=int(time.time()),
+            prompt=turn.asked.prompt,
+            cost_usd=cost_usd,
+        )
+
+    def _latency_of(self, turn: Turn) -> float:
+        plan = self._simulation
+        words = ("latency", plan.seed, turn.asked.key, turn.attempt)
+        return latency_of(plan.latency_s, plan.latency_p99_s, *words)
+
+    async def _said(self, exchange: _Exchange) -> Said:
+        images = await self._painter.images(exchange.asked)
+        said = Said(text="Here is the image you asked for.", images=images)
+        alter = exchange.play.alter
+        return said if alter is None else alter(said)
+
+    async def _send(self, exchange: _Exchange) -> web.StreamResponse:
+        pieces = document(await self._said(exchange), exchange.frame)
+        await pause(until=exchange.due)
+        response = web.StreamResponse(headers=_headers("application/json", exchange))
+        response.content_length = sum(map(len, pieces))
+        return await self._deliver(exchange, response, pieces)
+
+    async def _stream(self, exchange: _Exchange) -> web.StreamResponse:
+        response = web.StreamResponse(headers=_headers("text/event-stream", exchange))
+        await response.prepare(exchange.request)
+        await keep_alive(response, until=exchange.due, every_s=self._simulation.keep_alive_s)
+        pieces = events(await self._said(exchange), exchange.frame)
+        return await self._deliver(exchange, response, pieces)
+
+    async def _deliver(
+        self, exchange: _Exchange, response: web.StreamResponse, pieces: tuple[bytes, ...]
+    ) -> web.StreamResponse:
+        self.bill.by_status["200"] += 1
+        if not response.prepared:
+            await response.prepare(exchange.request)
+        await deliver(exchange.request, response, pieces, exchange.play.delivery)
+        return response
+
+    def _refuse(
+        self, head: Head, *, retry_after_s: float | None = None, generation: str | None = None
+    ) -> web.Response:
+        self.bill.by_status[str(head.status)] += 1
+        return self._reply(head, retry_after_s=retry_after_s, generation=generation)
+
+    def _reply(
+        self, head: Head, *, retry_after_s: float | None = None, generation: str | None = None
+    ) -> web.Response:
+        hint_s = self._simulation.retry_after_s if retry_after_s is None else retry_after_s
+        return response_of(head, retry_after_s=hint_s, generation=generation)
+
+
+def _headers(media_type: str, exchange: _Exchange) -> dict[str, str]:
+    return {"Content-Type": media_type, "X-Generation-Id": exchange.frame.id}

@@ -1,0 +1,1 @@
+"""Pictures drawn from a prompt; the only place that imports Pillow."""

@@ -1,0 +1,284 @@
+"""The pool in virtual time: who is sent when, what is tried again, how it stops."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from virtual import VirtualLoop
+
+from pipeline.core.model import Answer, Failed, Failure, Outcome, Receipt, Task, Why
+from pipeline.core.ports import Draining, Event, Held, Sent, Settled, TriedAgain
+from pipeline.engine.pool import Guards, Pool, Stages
+from pipeline.engine.retry import Caps, Retry
+from pipeline.engine.worker import Got
+from pipeline.errors import Guarded, Interrupted, NotAllowed, Stop, Unreachable
+from pipeline.limit.gate import Gate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+Result = Got | Failure
+CAPS = Caps(attempts=3, max_wait_s=60, no_image=2, refused=1, lost=2, is_throttling_free=True)
+MADE = Got(images=(), answer=Answer())
+
+
+def task(number: int) -> Task:
+    return Task(id=f"{number:020x}", index=number, sample=0, prompt=f"p{number}", model="m")
+
+
+@dataclass
+class World:
+    """Fakes for every port; ``answer`` says what an attempt meets."""
+
+    answer: Callable[[Task, int], Result]
+    latency_s: float = 1.0
+    sent: list[tuple[float, int]] = field(default_factory=list)
+    settled: list[Outcome] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    tries: dict[int, int] = field(default_factory=dict)
+
+    async def attempt(self, task: Task) -> Result:
+        self.sent.append((self.now() - 1_000, task.index))
+        self.tries[task.index] = self.tries.get(task.index, 0) + 1
+        await asyncio.sleep(self.latency_s)
+        return self.answer(task, self.tries[task.index])
+
+    async def keep(self, outcome: Outcome) -> Receipt:
+        await asyncio.sleep(0)
+        self.settled.append(outcome)
+        return Receipt(outcome=outcome, record={"images": []})
+
+    def part(self) -> Any:
+        raise AssertionError
+
+    def see(self, event: Event) -> None:
+        self.events.append(event)
+
+    def now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def utc(self) -> str:
+        return "2026-11-22T14:00:00.000Z"
+
+    def utc_in(self, seconds: float) -> str:
+        return f"in {seconds:.0f} s"
+
+    def pool(
+        self, *, n_workers: int = 4, per_minute: float | None = None, caps: Caps = CAPS
+    ) -> Pool:
+        stages = Stages(
+            attempt=self.attempt,
+            gate=Gate(concurrency=n_workers, requests_per_minute=per_minute),
+            retry=Retry(CAPS, uniform=lambda low, high: high),
+            store=self,
+            observer=self,
+            clock=self,
+            provider="fake",
+        )
+        return Pool(stages, Guards(failures_in_a_row=4, grace_s=60), n_workers=n_workers)
+
+    def seen(self, kind: type[Event]) -> list[Any]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+def run(world: World, n_tasks: int = 10, **options: Any) -> tuple[Stop | None, float]:
+    """Settle tasks 0, 1, …; returns the reason of a stop and the seconds it took."""
+    return drive(world, lambda pool: pool.run(map(task, range(n_tasks))), **options)
+
+
+def drive(world: World, act: Callable[[Pool], Any], **options: Any) -> tuple[Stop | None, float]:
+    async def main() -> tuple[Stop | None, float]:
+        start = world.now()
+        stop = await act(world.pool(**options))
+        return stop, world.now() - start
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(main())
+
+
+def fails_first(why: Why, *, times: int = 1, **more: Any) -> Callable[[Task, int], Result]:
+    return lambda _, n: Failure(why=why, **more) if n <= times else MADE
+
+
+def test_every_task_is_settled_once_and_as_many_at_once_as_allowed() -> None:
+    world = World(lambda _, __: MADE)
+    assert run(world) == (None, 3.0)
+    assert sorted(outcome.task.index for outcome in world.settled) == list(range(10))
+    assert len(world.seen(Sent)) == len(world.seen(Settled)) == 10
+
+
+def test_requests_leave_at_the_pace() -> None:
+    world = World(lambda _, __: MADE)
+    run(world, per_minute=120)
+    assert [at for at, _ in world.sent] == pytest.approx([0.5 * n for n in range(10)])
+
+
+def test_a_due_retry_goes_before_new_tasks() -> None:
+    world = World(lambda t, n: Failure(why=Why.SERVER_ERROR) if (t.index, n) == (0, 1) else MADE)
+    run(world, n_workers=1)
+    assert [index for _, index in world.sent[:4]] == [0, 1, 0, 2]
+
+
+def test_one_hint_holds_back_every_worker() -> None:
+    world = World(
+        lambda t, n: Failure(why=Why.THROTTLED, retry_after_s=5) if (t.index, n) == (0, 1) else MADE
+    )
+    run(world)
+    assert [at for at, _ in world.sent if 1 < at < 6] == []
+    assert world.seen(Held) == [Held(wait_s=5)]
+    assert world.tries[0] == 2
+
+
+def test_a_429_costs_no_attempt() -> None:
+    world = World(fails_first(Why.THROTTLED, times=20))
+    stop, _ = run(world, n_tasks=1)
+    assert stop is None
+    assert world.settled[0].course.attempts == 21
+
+
+def test_a_task_that_keeps_failing_is_given_up_and_the_others_are_made() -> None:
+    world = World(lambda t, _: Failure(why=Why.SERVER_ERROR) if t.index == 3 else MADE)
+    run(world)
+    failed = [outcome for outcome in world.settled if isinstance(outcome, Failed)]
+    assert [(f.task.index, f.why, f.course.attempts) for f in failed] == [(3, Why.SERVER_ERROR, 3)]
+    assert len(world.seen(TriedAgain)) == 2
+
+
+def test_an_answer_no_other_task_would_change_stops_the_run_and_settles_nothing() -> None:
+    refusal = Failure(why=Why.AUTH, stop=NotAllowed("no"))
+    world = World(lambda _, __: refusal)
+    stop, _ = run(world)
+    assert isinstance(stop, NotAllowed)
+    assert len(world.sent) == 4
+    assert world.settled == []
+
+
+def test_replies_in_flight_are_kept_when_the_run_stops() -> None:
+    world = World(
+        lambda t, _: Failure(why=Why.AUTH, stop=NotAllowed("no")) if t.index == 0 else MADE
+    )
+    run(world)
+    assert sorted(outcome.task.index for outcome in world.settled) == [1, 2, 3]
+    assert len(world.seen(Draining)) == 1
+
+
+def test_a_stop_that_allows_one_more_try_takes_it() -> None:
+    page = Failure(why=Why.UNREACHABLE, stop=Unreachable("a page"), n_tries_before_stop=1)
+    world = World(lambda _, __: page)
+    stop, _ = run(world, n_tasks=1)
+    assert isinstance(stop, Unreachable)
+    assert world.tries == {0: 2}
+
+
+def test_nobody_there_at_the_first_call_stops_the_run() -> None:
+    world = World(lambda _, __: Failure(why=Why.UNREACHABLE))
+    stop, _ = run(world)
+    assert isinstance(stop, Unreachable)
+    assert len(world.sent) == 4
+
+
+def test_nobody_there_later_is_tried_again() -> None:
+    world = World(lambda t, n: Failure(why=Why.UNREACHABLE) if t.index == 9 and n == 1 else MADE)
+    assert run(world)[0] is None
+    assert len(world.settled) == 10
+
+
+def test_failures_in_a_row_by_the_providers_fault_stop_the_run() -> None:
+    world = World(lambda _, __: Failure(why=Why.SERVER_ERROR))
+    stop, _ = run(world, n_tasks=1_000)
+    assert isinstance(stop, Guarded)
+    assert len(world.settled) <= 4 + 3
+
+
+def test_refusals_in_a_row_do_not_stop_it() -> None:
+    world = World(lambda _, __: Failure(why=Why.REFUSED))
+    assert run(world, n_tasks=50)[0] is None
+    assert len(world.settled) == 50
+
+
+def test_a_wait_beyond_a_quarter_of_an_hour_stops_the_run_and_says_until_when() -> None:
+    world = World(lambda _, __: Failure(why=Why.THROTTLED, retry_after_s=3_600))
+    stop, took_s = run(world)
+    assert isinstance(stop, Guarded)
+    assert "in 3600 s" in str(stop)
+    assert took_s < 10
+
+
+def test_while_an_endpoint_is_down_the_job_is_not_swallowed() -> None:
+    pulled: list[int] = []
+
+    def tasks() -> Iterator[Task]:
+        for number in range(10_000):
+            pulled.append(number)
+            yield task(number)
+
+    world = World(lambda _, __: Failure(why=Why.SERVER_ERROR))
+    drive(world, lambda pool: pool.run(tasks()))
+    assert len(pulled) <= 4 * 6
+
+
+def test_a_bug_in_reading_one_reply_costs_that_attempt_only() -> None:
+    def answer(task: Task, n: int) -> Result:
+        if (task.index, n) == (0, 1):
+            raise ZeroDivisionError
+        return MADE
+
+    world = World(answer)
+    assert run(world)[0] is None
+    assert len(world.settled) == 10
+    assert "internal error" in str(world.seen(TriedAgain)[0].detail)
+
+
+def test_stopping_lets_what_is_in_flight_land() -> None:
+    world = World(lambda _, __: MADE, latency_s=10)
+
+    async def stop_at_12(pool: Pool) -> Stop | None:
+        loop = asyncio.get_running_loop()
+        loop.call_later(12, pool.stop, Interrupted("enough", signal_number=2))
+        return await pool.run(map(task, range(100)))
+
+    stop, took_s = drive(world, stop_at_12)
+    assert isinstance(stop, Interrupted)
+    assert took_s == 20
+    assert len(world.settled) == 8
+
+
+def test_the_drain_ends_with_its_grace_and_a_second_word_ends_it_now() -> None:
+    for second_at, expected_s in ((None, 72), (15, 15)):
+        world = World(lambda _, __: MADE, latency_s=1_000)
+
+        async def act(pool: Pool, second_at: float | None = second_at) -> Stop | None:
+            loop = asyncio.get_running_loop()
+            loop.call_later(12, pool.stop, Interrupted("enough", signal_number=2))
+            if second_at:
+                loop.call_at(
+                    loop.time() + second_at,
+                    lambda: pool.stop(Interrupted("now", signal_number=2), grace_s=0),
+                )
+            stop = await pool.run(map(task, range(100)))
+            assert pool.n_cut_off == 4
+            return stop
+
+        stop, took_s = drive(world, act)
+        assert str(stop) == "enough"
+        assert took_s == expected_s
+        assert world.settled == []
+
+
+def test_stopping_while_everyone_waits_for_a_cooldown_ends_at_once() -> None:
+    world = World(lambda _, __: Failure(why=Why.THROTTLED, retry_after_s=600))
+
+    async def act(pool: Pool) -> Stop | None:
+        asyncio.get_running_loop().call_later(5, pool.stop, Interrupted("x", signal_number=15))
+        return await pool.run(map(task, range(100)))
+
+    assert drive(world, act)[1] == 5
+
+
+def test_no_tasks_is_no_work() -> None:
+    world = World(lambda _, __: MADE)
+    assert run(world, n_tasks=0) == (None, 0.0)
+    assert world.events == []
