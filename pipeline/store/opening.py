@@ -1,0 +1,170 @@
+"""Before the first request: the folder can be made and written, is ours, and no other run's."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+import orjson
+
+from pipeline.errors import BadOutput, BadUsage
+from pipeline.store.durable import ORPHANS, PARTS, STATE, Disk, trouble
+from pipeline.store.manifest import MANIFEST
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+JOB = "job.yaml"
+IMAGES = "images"
+
+_OWNER = f"{STATE}/folder.json"
+_PROBE = f"{STATE}/probe"
+_NOT_COUNTED = {".DS_Store", ".gitignore", ".gitkeep", "lost+found"}
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
+_NAME = re.compile(rb"^name:[ \t]*(.*?)[ \t]*\r?$", re.MULTILINE)
+
+
+def find(root: Path) -> Path:
+    """``root``, if an output folder is there; else :class:`BadUsage`."""
+    if not root.is_dir():
+        raise BadUsage(f"{root}: no output folder there; give the folder a run wrote to")
+    if not (root / STATE).is_dir() and not (root / MANIFEST).is_file():
+        raise BadUsage(
+            f"{root}: no output folder there: it holds neither {MANIFEST} nor {STATE}/;"
+            " give the folder a run wrote to"
+        )
+    return root
+
+
+def make_root(root: Path) -> None:
+    """Create the folder and those above it, each name synced; raises :class:`BadOutput`."""
+    missing = []
+    above = root
+    with usable(root):
+        while not above.exists():
+            missing.append(above)
+            above = above.parent
+        for directory in reversed(missing):
+            directory.mkdir(exist_ok=True)
+            with suppress(PermissionError):  # a parent we may write to but not read
+                _sync(directory.parent)
+
+
+def refuse_strangers(root: Path) -> None:
+    """Raise :class:`BadOutput` for a folder with things in it that no run of ours wrote."""
+    with usable(root):
+        names = {one.name for one in root.iterdir()} - _NOT_COUNTED
+    if names and not names & {STATE, MANIFEST}:
+        raise BadOutput(
+            f"{root} is not empty and not an output folder of ours; choose another with --out,"
+            " or take it over with --adopt (nothing in it is deleted)"
+        )
+
+
+def refuse_another_job(disk: Disk, job: str, *, adopt: bool) -> None:
+    """Raise :class:`BadOutput` where the folder belongs to another job."""
+    owner = owner_of(disk)
+    if owner not in {None, job} and not adopt:
+        raise BadOutput(
+            f"{disk.root} belongs to the job {owner!r}, not to {job!r};"
+            " choose another folder with --out, or take it over with --adopt"
+        )
+
+
+def claim(disk: Disk, job: str) -> None:
+    """Write whose folder this is, where that is news."""
+    with trouble(f"reading {disk.root / _OWNER}"):
+        is_ours = _name_in_json(disk.read(_OWNER) or b"") == job
+    if not is_ours:
+        disk.write_whole(_OWNER, [orjson.dumps({"job": job, "format": 1})])
+
+
+def owner_of(disk: Disk) -> str | None:
+    """The name of the job that writes to this folder, None where nobody knows."""
+    with trouble(f"reading {disk.root / _OWNER}"):
+        claimed = disk.read(_OWNER)
+        frozen = disk.read(JOB)
+    if claimed is not None:
+        return _name_in_json(claimed)
+    # A folder copied without its hidden part: the frozen job tells, its `name:` a line of its own.
+    named = _NAME.search(frozen or b"")
+    return named.group(1).decode(errors="replace").strip("'\"") if named else None
+
+
+def probe(disk: Disk) -> None:
+    """Do once what every image needs: create, write, sync, rename. Raises :class:`BadOutput`."""
+    with usable(disk.root):
+        for place in ("", f"{IMAGES}/") if disk.has(IMAGES) else ("",):
+            fd = disk.open(_PROBE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            try:
+                disk.write_all(fd, b"probe")
+                disk.sync(fd)
+            finally:
+                os.close(fd)
+            disk.move(_PROBE, f"{place}.probe")
+            disk.remove(f"{place}.probe")
+
+
+def make_state(disk: Disk) -> None:
+    """Create the folder's own hidden part; raises :class:`BadOutput`."""
+    with usable(disk.root):
+        disk.make(PARTS)
+        disk.make(ORPHANS)
+
+
+def clear(disk: Disk) -> None:
+    """Remove what runs that are over left half-written; we hold the lock, so nobody needs it."""
+    with trouble(f"clearing {disk.root / STATE}"):
+        for name in disk.names(PARTS):
+            disk.remove(f"{PARTS}/{name}")
+        for name in disk.names(STATE):
+            if name.endswith(".tmp"):
+                disk.remove(f"{STATE}/{name}")
+
+
+def sweep(disk: Disk, named: set[int]) -> None:
+    """Move every file under ``images/`` that no line names to the orphans.
+
+    ``named`` holds the :func:`hash` of each name a line gives: compact, and a false match only
+    leaves a file where it is.
+    """
+    with trouble(f"looking through {disk.root / IMAGES}"):
+        for name in disk.files(IMAGES):
+            if hash(name) not in named:
+                disk.set_aside(name)
+
+
+@contextmanager
+def usable(root: Path) -> Iterator[None]:
+    """An OSError in here is a :class:`BadOutput`; a full or broken disk a :class:`DiskTrouble`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _DISK:
+            with trouble(f"writing to {root}"):
+                raise
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise BadOutput(
+            f"{root} cannot be used as output folder: {reason};"
+            " choose another with --out, or set its permissions right"
+        ) from error
+
+
+def _name_in_json(claimed: bytes) -> str | None:
+    try:
+        owner = orjson.loads(claimed)
+    except orjson.JSONDecodeError:
+        return None
+    return owner.get("job") if isinstance(owner, dict) else None
+
+
+def _sync(directory: Path) -> None:
+    disk = Disk(directory)
+    try:
+        disk.sync_names()
+    finally:
+        disk.close()

@@ -1,0 +1,163 @@
+"""How an output folder stands, read without its lock: also while a run writes to it."""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import orjson
+
+from pipeline.store.durable import STATE, Disk, trouble
+from pipeline.store.ledger import Ledger
+from pipeline.store.lock import Holder, holder_of
+from pipeline.store.manifest import MANIFEST, replay
+from pipeline.store.opening import find, owner_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+_PLAN = f"{STATE}/plan.json"
+_NOW = f"{STATE}/now.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What the job asks for: how many tasks, and which ids of the manifest it no longer wants."""
+
+    n_tasks: int
+    unwanted: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How a folder stands. Tasks are counted as wanted now, money over all runs.
+
+    ``owed``: wanted, and in no line. ``latencies_s``: of every line, seconds. ``started_at``,
+    ``finished_at``, ``last_images``: of the last run that wrote a line; instants are UTC, ISO 8601.
+    ``holder``: who is writing (``is_running``), or who ended without letting go of the folder.
+    """
+
+    root: str
+    job: str | None
+    made: int
+    failed_by_why: dict[str, int]
+    owed: int
+    unwanted: int
+    maybe_billed: int
+    cost_usd: float
+    n_cost_known: int
+    n_lines: int
+    n_images: int
+    latencies_s: Sequence[float] = field(repr=False)
+    started_at: str | None
+    finished_at: str | None
+    last_images: int
+    holder: Holder | None
+    is_running: bool
+    in_flight: int | None
+
+    @property
+    def failed(self) -> int:
+        """How many failed in all."""
+        return sum(self.failed_by_why.values())
+
+    @property
+    def running_pid(self) -> int | None:
+        """The process that writes to the folder now."""
+        return self.holder.pid if self.holder and self.is_running else None
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the last run ended without letting go of the folder: killed, or a power cut."""
+        return self.holder is not None and not self.is_running
+
+
+def read_status(root: Path) -> Standing:
+    """How the folder stands; raises :class:`BadUsage` where there is none, :class:`DiskTrouble`."""
+    with trouble(f"reading {find(root)}"), closing(Disk(root)) as disk:
+        return standing_of(disk, _replayed(disk))
+
+
+def read_ledger(root: Path) -> Ledger:
+    """The ledger of a folder; empty where there is no folder yet. Raises :class:`DiskTrouble`."""
+    if not root.is_dir():
+        return Ledger()
+    with trouble(f"reading {root}"), closing(Disk(root)) as disk:
+        return _replayed(disk)
+
+
+def standing_of(disk: Disk, ledger: Ledger) -> Standing:
+    """How a folder stands by a ledger that was read from it."""
+    wanted = read_wanted(disk)
+    holder, is_running = holder_of(disk)
+    counts = ledger.counts(without=wanted.unwanted if wanted else ())
+    last = ledger.last
+    return Standing(
+        root=str(disk.root),
+        job=owner_of(disk),
+        made=counts.made,
+        failed_by_why=counts.failed_by_why,
+        owed=max(0, wanted.n_tasks - counts.made - counts.failed) if wanted else 0,
+        unwanted=len(wanted.unwanted) if wanted else 0,
+        maybe_billed=ledger.maybe_billed,
+        cost_usd=round(ledger.cost_usd, 6),
+        n_cost_known=ledger.n_cost_known,
+        n_lines=ledger.n_lines,
+        n_images=ledger.n_images,
+        latencies_s=ledger.latencies_s,
+        started_at=last.started_at if last else None,
+        finished_at=last.finished_at if last else None,
+        last_images=last.n_images if last else 0,
+        holder=holder,
+        is_running=is_running,
+        in_flight=_in_flight(disk) if is_running else None,
+    )
+
+
+def write_wanted(disk: Disk, wanted: Wanted) -> None:
+    """Note what the job asks for, so that ``status`` knows what is owed without reading it."""
+    said = orjson.dumps({"wanted": wanted.n_tasks, "unwanted": list(wanted.unwanted)})
+    with trouble(f"reading {disk.root / _PLAN}"):
+        is_news = disk.read(_PLAN) != said
+    if is_news:
+        disk.write_whole(_PLAN, [said])
+
+
+def read_wanted(disk: Disk) -> Wanted | None:
+    """What the job asks for, None where no run has said so yet."""
+    try:
+        said = orjson.loads(disk.read(_PLAN) or b"")
+        return Wanted(n_tasks=int(said["wanted"]), unwanted=tuple(map(str, said["unwanted"])))
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def write_in_flight(disk: Disk, n_requests: int) -> None:
+    """Note how many requests are out, for ``status`` in another terminal."""
+    with trouble(f"writing {disk.root / _NOW}"):
+        fd = disk.open(_NOW, os.O_WRONLY | os.O_CREAT)
+        try:
+            disk.write_all(fd, b'{"in_flight":%9d}' % n_requests)
+        finally:
+            os.close(fd)
+
+
+def _in_flight(disk: Disk) -> int | None:
+    try:
+        return int(orjson.loads(disk.read(_NOW) or b"")["in_flight"])
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def _replayed(disk: Disk) -> Ledger:
+    ledger = Ledger()
+    if disk.has(MANIFEST):
+        fd = disk.open(MANIFEST, os.O_RDONLY)
+        try:
+            replay(fd, ledger.note, root=disk.root)
+        finally:
+            os.close(fd)
+    return ledger

@@ -1,0 +1,286 @@
+"""While a run goes on: a live line, a plain line now and then, JSON events, or nothing."""
+
+from __future__ import annotations
+
+import threading
+from enum import Enum
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TextIO
+
+import orjson
+from tqdm import tqdm
+
+from pipeline.core.ports import Draining, Held, Settled
+from pipeline.view.events import object_of
+from pipeline.view.wording import clock, count, duration, money, printable, rate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipeline.core.ports import Event
+    from pipeline.view.tally import Tally
+
+PLAIN_EVERY_S = 30.0
+_LIVE_EVERY_S = 1.0
+_EARLY_S = 0.5  # a timer may ring a little before its time
+_WORTH_TELLING_S = 5.0
+_FORMAT = "{percentage:3.0f}%|{bar}| {desc}"
+
+
+class Mode(Enum):
+    """Who is listening on stderr."""
+
+    LIVE = "a terminal"
+    PLAIN = "a file or a pipe"
+    QUIET = "nobody"
+
+
+class Voice(Protocol):
+    """One way of telling."""
+
+    period_s: float | None
+
+    def hear(self, event: Event, tally: Tally, now: float) -> None:
+        """An event; the tally has it already."""
+
+    def tick(self, tally: Tally, now: float) -> None:
+        """Time has passed."""
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+
+
+class Progress:
+    """The engine's ``Observer``: keeps the tally and lets its voices tell."""
+
+    def __init__(
+        self, tally: Tally, voices: tuple[Voice, ...], *, now: Callable[[], float]
+    ) -> None:
+        """``now``: the clock the tally was started on, seconds."""
+        self.tally = tally
+        self._voices = voices
+        self._now = now
+
+    @property
+    def period_s(self) -> float | None:
+        """How often :meth:`tick` wants to be called, seconds; None: never."""
+        return min((v.period_s for v in self._voices if v.period_s is not None), default=None)
+
+    def see(self, event: Event) -> None:
+        """Something happened."""
+        now = self._now()
+        self.tally.note(event, now)
+        for voice in self._voices:
+            voice.hear(event, self.tally, now)
+
+    def tick(self) -> None:
+        """Time has passed, maybe with nothing happening."""
+        for voice in self._voices:
+            voice.tick(self.tally, self._now())
+
+    def close(self) -> None:
+        """The end: the live line is gone, the cursor where it was. Harmless the second time."""
+        for voice in self._voices:
+            voice.close()
+
+
+def voices_for(mode: Mode, *, err: TextIO, json_to: TextIO | None = None) -> tuple[Voice, ...]:
+    """What a run tells: people on ``err`` by ``mode``, programs on ``json_to`` if given."""
+    voices: list[Voice] = []
+    if mode is Mode.LIVE:
+        voices.append(LiveLine(err))
+    if mode is Mode.PLAIN:
+        voices.append(PlainLines(err))
+    if json_to is not None:
+        voices.append(JsonLines(json_to))
+    return tuple(voices)
+
+
+class LiveLine:
+    """One tqdm line, drawn over itself; it is gone at the end."""
+
+    period_s: float | None = _LIVE_EVERY_S
+
+    def __init__(self, err: TextIO) -> None:
+        """``err``: a terminal."""
+        self._err = err
+        self._line: _Line | None = None
+        self._waits = _Waits()
+
+    def hear(self, event: Event, tally: Tally, now: float) -> None:
+        """Count on; a long wait and the drain get a line of their own above the live one."""
+        note = _note_of(event, self._waits, now)
+        if note:
+            _Line.write(note, file=self._err)
+        if isinstance(event, Settled):
+            self._draw(tally, now, is_due=False)
+
+    def tick(self, tally: Tally, now: float) -> None:
+        """Draw it again: rates fall and in-flight changes while nothing settles."""
+        self._draw(tally, now, is_due=True)
+
+    def close(self) -> None:
+        """Wipe the line."""
+        if self._line is not None:
+            self._line.close()
+            self._line = None
+
+    def _draw(self, tally: Tally, now: float, *, is_due: bool) -> None:
+        if self._line is None:
+            self._line = _Line(
+                total=tally.wanted,
+                file=self._err,
+                bar_format=_FORMAT,
+                dynamic_ncols=True,
+                leave=False,
+            )
+        line = self._line
+        line.n = tally.wanted - tally.left
+        if is_due or now - line.drawn_at >= line.mininterval:
+            line.drawn_at = now
+            line.set_description_str(_live(tally, now), refresh=True)
+
+
+class PlainLines:
+    """A line every 30 s: no carriage return, no escape, fit for a log file."""
+
+    period_s: float | None = PLAIN_EVERY_S
+
+    def __init__(self, err: TextIO) -> None:
+        """``err``: anything that takes lines."""
+        self._err = err
+        self._turns = _Turns()
+        self._waits = _Waits()
+
+    def hear(self, event: Event, tally: Tally, now: float) -> None:
+        """Tell of a long wait and of the drain at once; of the rest when it is time."""
+        note = _note_of(event, self._waits, now)
+        if note:
+            self._say(note)
+        self.tick(tally, now)
+
+    def tick(self, tally: Tally, now: float) -> None:
+        """The line, if the last one is 30 s old."""
+        if self._turns.is_due(tally.started_at, now):
+            self._say(_plain(tally, now))
+
+    def close(self) -> None:
+        """Nothing to wipe."""
+
+    def _say(self, line: str) -> None:
+        self._err.write(f"{line}\n")
+        self._err.flush()
+
+
+class JsonLines:
+    """An object a line for each thing that happens; see the ``event`` key."""
+
+    period_s: float | None = PLAIN_EVERY_S
+
+    def __init__(self, out: TextIO) -> None:
+        """``out``: where results go."""
+        self._out = out
+        self._turns = _Turns()
+
+    def hear(self, event: Event, tally: Tally, now: float) -> None:  # noqa: ARG002 - the port
+        """One object: ``made``, ``failed``, ``retry``, ``waiting`` or ``draining``."""
+        said = object_of(event)
+        if said:
+            self._say(said)
+
+    def tick(self, tally: Tally, now: float) -> None:
+        """One object, ``progress``, if the last one is 30 s old."""
+        if not self._turns.is_due(tally.started_at, now):
+            return
+        eta_s = tally.eta_s(now)
+        self._say(
+            {
+                "event": "progress",
+                "wanted": tally.wanted,
+                "made": tally.made_in_all,
+                "failed": tally.failed_before + tally.failed,
+                "in_flight": tally.in_flight,
+                "images_per_s": round(tally.images_per_s(now), 3),
+                "eta_s": None if eta_s is None else round(eta_s, 1),
+                "cost_usd": round(tally.cost_usd, 6),
+            }
+        )
+
+    def close(self) -> None:
+        """Nothing to end: the summary is the report's."""
+
+    def _say(self, said: dict[str, Any]) -> None:
+        self._out.write(orjson.dumps(said).decode() + "\n")
+        self._out.flush()
+
+
+class _Turns:
+    """Every 30 s, counted from the start of the run."""
+
+    def __init__(self) -> None:
+        self._told_at: float | None = None
+
+    def is_due(self, started_at: float, now: float) -> bool:
+        told_at = started_at if self._told_at is None else self._told_at
+        if now - told_at < PLAIN_EVERY_S - _EARLY_S:
+            return False
+        self._told_at = now
+        return True
+
+
+class _Waits:
+    """Tells the first long wait, and another only when half a minute has passed."""
+
+    def __init__(self) -> None:
+        self._told_at: float | None = None
+
+    def is_worth_telling(self, wait_s: float, now: float) -> bool:
+        if wait_s <= _WORTH_TELLING_S:
+            return False
+        if self._told_at is not None and now - self._told_at < PLAIN_EVERY_S:
+            return False
+        self._told_at = now
+        return True
+
+
+class _Line(tqdm):  # type: ignore[type-arg]  # not subscriptable at run time
+    """tqdm without its monitor thread and without its lock between processes."""
+
+    monitor_interval: ClassVar[int] = 0
+    drawn_at: float = -1.0
+
+
+_Line.set_lock(threading.RLock())
+
+
+def _note_of(event: Event, waits: _Waits, now: float) -> str | None:
+    if isinstance(event, Held) and waits.is_worth_telling(event.wait_s, now):
+        return f"the provider asks to wait {duration(event.wait_s)}; waiting, nothing is lost"
+    if isinstance(event, Draining):
+        return (
+            f"stopping: {printable(event.reason)}; waiting up to {duration(event.grace_s)} for"
+            f" {count(event.in_flight, 'request')} in flight"
+        )
+    return None
+
+
+def _live(tally: Tally, now: float) -> str:
+    eta_s = tally.eta_s(now)
+    words = [
+        f"made {tally.made_in_all}/{tally.wanted}",
+        f"failed {tally.failed_before + tally.failed}",
+        f"in flight {tally.in_flight}",
+        rate(tally.images_per_s(now)).replace(" images", ""),
+        f"ETA {'?' if eta_s is None else clock(eta_s)}",
+        money(tally.cost_usd),
+    ]
+    return " · ".join(words)
+
+
+def _plain(tally: Tally, now: float) -> str:
+    eta_s = tally.eta_s(now)
+    return (
+        f"made {tally.made_in_all} of {tally.wanted}, failed {tally.failed_before + tally.failed},"
+        f" {tally.in_flight} in flight, {rate(tally.images_per_s(now))},"
+        f" {'no end in sight yet' if eta_s is None else f'{duration(eta_s)} to go'},"
+        f" {money(tally.cost_usd)}"
+    )

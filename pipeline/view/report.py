@@ -1,0 +1,151 @@
+"""How a run ended, in at most 12 lines or as JSON: what is there, what it cost, what to do next."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pipeline.core.model import Why
+from pipeline.view.wording import Style, count, duration, money, printable, rate, reasons
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from pipeline.view.tally import Tally
+
+_PLAIN = Style()
+_FINAL = frozenset(str(why) for why in Why if why.is_final)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a run left its folder.
+
+    ``made``, ``failed_by_why`` and ``owed`` count the ``wanted`` tasks as they stand now, whichever
+    run settled them. ``output``: the folder as the user names it. ``again``: the command that goes
+    on, ready to paste. ``reason``: why the run stopped early, None where it did not. ``n_cut_off``:
+    requests it left unanswered then, which may be billed too.
+    """
+
+    wanted: int
+    made: int
+    failed_by_why: Mapping[str, int]
+    owed: int
+    output: str
+    again: str
+    exit_code: int
+    elapsed_s: float
+    cost_usd_in_all: float
+    reason: str | None = None
+    n_cut_off: int = 0
+
+    @property
+    def failed(self) -> int:
+        """How many failed in all."""
+        return sum(self.failed_by_why.values())
+
+
+def next_command(ending: Ending) -> str:
+    """The exact command to run next, fit for a shell.
+
+    What may still succeed is asked for by the same command again; what failed for good only by
+    ``rerun``; where nothing is left to do, ``status`` shows it.
+    """
+    folder = shlex.quote(ending.output)
+    failed = {why for why, number in ending.failed_by_why.items() if number}
+    if ending.owed or failed - _FINAL or ending.exit_code not in {0, 3}:
+        return ending.again
+    if failed:
+        return f"imagebatch rerun {folder} --why {','.join(sorted(failed))}"
+    return f"imagebatch status {folder}"
+
+
+def summary_text(ending: Ending, tally: Tally, *, style: Style = _PLAIN) -> str:
+    """The last lines of a run."""
+    return "\n".join(_lines(ending, tally, style))
+
+
+def summary_json(ending: Ending, tally: Tally) -> dict[str, Any]:
+    """The last object of ``--json``. ``*_now``, requests, rates and cost are this run's alone."""
+    return {
+        "event": "summary",
+        "made": ending.made,
+        "failed": ending.failed,
+        "failed_by_why": dict(ending.failed_by_why),
+        "owed": ending.owed,
+        "wanted": ending.wanted,
+        "maybe_billed": tally.maybe_billed + ending.n_cut_off,
+        "cost_usd": round(tally.cost_usd, 6),
+        "cost_usd_in_all": round(ending.cost_usd_in_all, 6),
+        "made_now": tally.made,
+        "failed_now": tally.failed,
+        "images": tally.images,
+        "images_per_s": round(tally.images / max(ending.elapsed_s, 1e-3), 3),
+        "elapsed_s": round(ending.elapsed_s, 3),
+        "latency_p50_s": tally.latency.at(0.50),
+        "latency_p95_s": tally.latency.at(0.95),
+        "requests": tally.requests,
+        "retries": tally.retries,
+        "retries_by_why": dict(tally.retries_by_why),
+        "output": ending.output,
+        "next": next_command(ending),
+        "exit_code": ending.exit_code,
+        "reason": ending.reason,
+    }
+
+
+def _lines(ending: Ending, tally: Tally, style: Style) -> Iterator[str]:
+    is_whole = ending.made == ending.wanted
+    yield _joined([style(_made(ending), "green" if is_whole else "bold"), *_news(ending, tally)])
+    if ending.failed:
+        told = f"failed {ending.failed}: {reasons(ending.failed_by_why)}"
+        yield style(told, "red")
+    if ending.owed:
+        yield style(f"owed {ending.owed}: not settled yet", "yellow")
+    if tally.retries:
+        yield f"tried again {tally.retries:,}: {reasons(tally.retries_by_why)}"
+    yield _joined(_costs(ending, tally))
+    if tally.requests:
+        yield _joined(_pace(ending, tally))
+    if ending.reason:
+        yield style(f"stopped: {printable(ending.reason)}", "yellow")
+    yield f"output: {printable(ending.output)}  (manifest.jsonl, images/)"
+    yield style(f"next: {next_command(ending)}", "bold")
+
+
+def _made(ending: Ending) -> str:
+    return f"made {ending.made} of {ending.wanted}"
+
+
+def _news(ending: Ending, tally: Tally) -> Iterator[str]:
+    if tally.made:
+        yield count(tally.images, "image")
+    if tally.made and tally.made != ending.made:
+        yield f"{tally.made:,} of them in this run"
+    if not tally.requests and ending.made:
+        yield "nothing was sent: they were there already"
+
+
+def _costs(ending: Ending, tally: Tally) -> Iterator[str]:
+    n_settled = tally.made + tally.failed
+    is_told = tally.cost_known == n_settled
+    known = "" if is_told else f" (known for {tally.cost_known:,} of {n_settled:,})"
+    yield f"cost {money(tally.cost_usd)}{known}"
+    if ending.cost_usd_in_all - tally.cost_usd >= 5e-7:
+        yield f"{money(ending.cost_usd_in_all)} over all runs"
+    if maybe_billed := tally.maybe_billed + ending.n_cut_off:
+        yield f"maybe billed {maybe_billed}"
+
+
+def _pace(ending: Ending, tally: Tally) -> Iterator[str]:
+    yield rate(tally.images / max(ending.elapsed_s, 1e-3))
+    yield duration(ending.elapsed_s)
+    yield count(tally.requests, "request")
+    middle, slow = tally.latency.at(0.50), tally.latency.at(0.95)
+    if middle is not None and slow is not None:
+        yield f"latency p50 {duration(middle)}, p95 {duration(slow)}"
+
+
+def _joined(words: Iterable[str]) -> str:
+    return " · ".join(words)

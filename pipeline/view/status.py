@@ -1,0 +1,204 @@
+"""How an output folder stands, as text or JSON."""
+
+from __future__ import annotations
+
+import shlex
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pipeline.view.tally import Percentiles
+from pipeline.view.wording import Style, count, duration, money, printable, rate, reasons
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+_PLAIN = Style()
+
+
+class Holder(Protocol):
+    """The run that writes to the folder; ``str`` says who it is."""
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+
+    @property
+    def host(self) -> str:
+        """Its machine."""
+
+    @property
+    def since(self) -> str:
+        """When it started, UTC, ISO 8601."""
+
+
+class Standing(Protocol):
+    """What is told of a folder; see the store's value of the same name."""
+
+    @property
+    def root(self) -> str:
+        """The folder."""
+
+    @property
+    def job(self) -> str | None:
+        """The name of its job."""
+
+    @property
+    def made(self) -> int:
+        """Wanted tasks that have their images."""
+
+    @property
+    def failed(self) -> int:
+        """Wanted tasks that were given up."""
+
+    @property
+    def failed_by_why(self) -> Mapping[str, int]:
+        """The same, by reason."""
+
+    @property
+    def owed(self) -> int:
+        """Wanted tasks in no line."""
+
+    @property
+    def unwanted(self) -> int:
+        """Tasks in the manifest the job does not want any more."""
+
+    @property
+    def maybe_billed(self) -> int:
+        """Attempts that left and were never answered, over all runs."""
+
+    @property
+    def cost_usd(self) -> float:
+        """Over all runs."""
+
+    @property
+    def n_cost_known(self) -> int:
+        """Lines that tell their cost."""
+
+    @property
+    def n_lines(self) -> int:
+        """Lines in all."""
+
+    @property
+    def n_images(self) -> int:
+        """Images in all."""
+
+    @property
+    def latencies_s(self) -> Sequence[float]:
+        """Of every line, seconds."""
+
+    @property
+    def started_at(self) -> str | None:
+        """Of the last run that wrote a line."""
+
+    @property
+    def finished_at(self) -> str | None:
+        """Its newest line."""
+
+    @property
+    def last_images(self) -> int:
+        """Its images."""
+
+    @property
+    def holder(self) -> Holder | None:
+        """Who is writing, or who ended without letting go."""
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a run is going on."""
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the last run ended without letting go."""
+
+    @property
+    def in_flight(self) -> int | None:
+        """Requests that are out, where that is known."""
+
+
+def status_text(standing: Standing, *, style: Style = _PLAIN) -> str:
+    """The lines of ``status``."""
+    return "\n".join(_lines(standing, style))
+
+
+def status_json(standing: Standing) -> dict[str, Any]:
+    """The object of ``status --json``; instants are UTC, ISO 8601, times seconds."""
+    latency = Percentiles(standing.latencies_s)
+    per_s = _images_per_s(standing)
+    holder = standing.holder
+    return {
+        "output": standing.root,
+        "job": standing.job,
+        "made": standing.made,
+        "failed": standing.failed,
+        "by_why": dict(standing.failed_by_why),
+        "owed": standing.owed,
+        "unwanted": standing.unwanted,
+        "in_flight": standing.in_flight,
+        "maybe_billed": standing.maybe_billed,
+        "cost_usd": standing.cost_usd,
+        "cost_known": standing.n_cost_known,
+        "images": standing.n_images,
+        "images_per_s": None if per_s is None else round(per_s, 3),
+        "latency_p50_s": latency.at(0.50),
+        "latency_p95_s": latency.at(0.95),
+        "latency_p99_s": latency.at(0.99),
+        "started_at": standing.started_at,
+        "finished_at": standing.finished_at,
+        "running": standing.is_running,
+        "running_pid": holder.pid if holder and standing.is_running else None,
+        "running_since": holder.since if holder and standing.is_running else None,
+        "stale": standing.is_stale,
+    }
+
+
+def _lines(standing: Standing, style: Style) -> Iterator[str]:
+    wanted = standing.made + standing.failed + standing.owed
+    yield f"{style(printable(standing.root), 'bold')} · {_state(standing)}"
+    yield f"made {standing.made} of {wanted} · {count(standing.n_images, 'image')}"
+    if standing.failed:
+        yield style(f"failed {standing.failed}: {reasons(standing.failed_by_why)}", "red")
+    if standing.owed:
+        yield style(f"owed {standing.owed}", "yellow")
+    if standing.in_flight is not None:
+        yield f"in flight {standing.in_flight}"
+    if standing.unwanted:
+        yield f"no longer wanted by the job: {count(standing.unwanted, 'task')}"
+    yield _cost(standing)
+    if standing.n_lines:
+        yield _pace(standing)
+    if standing.failed and not standing.is_running:
+        yield f"failed ones again: imagebatch rerun {shlex.quote(standing.root)}"
+
+
+def _state(standing: Standing) -> str:
+    if standing.is_running:
+        return f"running ({printable(str(standing.holder))})"
+    if standing.is_stale:
+        return f"the last run ended without finishing ({printable(str(standing.holder))})"
+    return "no run is going on"
+
+
+def _cost(standing: Standing) -> str:
+    is_told = standing.n_cost_known == standing.n_lines
+    known = "" if is_told else f" (known for {standing.n_cost_known:,} of {standing.n_lines:,})"
+    return f"cost {money(standing.cost_usd)}{known} · maybe billed {standing.maybe_billed}"
+
+
+def _pace(standing: Standing) -> str:
+    latency = Percentiles(standing.latencies_s)
+    told = [f"p{p} {duration(s)}" for p in (50, 95, 99) if (s := latency.at(p / 100)) is not None]
+    per_s = _images_per_s(standing)
+    speed = "" if per_s is None else f"{rate(per_s)} in the last run · "
+    return f"{speed}latency {', '.join(told)}"
+
+
+def _images_per_s(standing: Standing) -> float | None:
+    if not (standing.started_at and standing.finished_at):
+        return None
+    try:
+        passed = datetime.fromisoformat(standing.finished_at) - datetime.fromisoformat(
+            standing.started_at
+        )
+    except (ValueError, TypeError):
+        return None
+    return standing.last_images / max(passed.total_seconds(), 1e-3)

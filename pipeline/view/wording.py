@@ -1,0 +1,86 @@
+"""How counts, money, times and other people's words are said."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# C0 and C1 controls, zero-width and bidirectional marks: what could move a terminal's cursor, or
+# make a line read otherwise than it is written (CVE-2021-42574).
+_UNSEEN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
+)
+_COLORS = {"red": "31", "green": "32", "yellow": "33", "bold": "1", "dim": "2"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Style:
+    """Colour, or none: ``style("made 3", "green")``."""
+
+    is_on: bool = False
+
+    def __call__(self, text: str, color: str) -> str:
+        """``text`` in one of red, green, yellow, bold, dim; as it is where colour is off."""
+        return f"\x1b[{_COLORS[color]}m{text}\x1b[0m" if self.is_on else text
+
+
+def printable(text: str, *, at_most: int | None = None) -> str:
+    """Words from outside, safe on a terminal: one line, no control or bidi marks, maybe cut."""
+    seen = _UNSEEN.sub(" ", text.encode(errors="replace").decode())
+    return seen if at_most is None or len(seen) <= at_most else f"{seen[: at_most - 1]}…"
+
+
+def count(number: int, one: str, many: str | None = None) -> str:
+    """``1 image``, ``1,632 images``."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def money(usd: float) -> str:
+    """``$3.20``; below a cent the digits that matter: ``$0.0004``."""
+    return f"${usd:,.2f}" if usd == 0 or usd >= 0.01 else f"${usd:.2g}"
+
+
+def duration(seconds: float) -> str:
+    """``8.2 s``, ``2 min 13 s``, ``3 h 05 min``, ``2 d 3 h``."""
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
+
+
+def clock(seconds: float) -> str:
+    """``2:13``, ``1:02:13``, for the live line."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def rate(per_s: float) -> str:
+    """``12.3 images/s``; slow ones by the minute: ``4.2 images/min``."""
+    return f"{per_s:.1f} images/s" if per_s >= 1 or not per_s else f"{per_s * 60:.1f} images/min"
+
+
+def reasons(by_why: Mapping[str, int]) -> str:
+    """``refused 10, no_image 2``, the most frequent first."""
+    by_number = sorted(by_why.items(), key=lambda one: (-one[1], one[0]))
+    return ", ".join(f"{printable(why)} {number}" for why, number in by_number if number)
+
+
+def size(n_bytes: float) -> str:
+    """``340 kB``, ``2.4 GB``: powers of 1,000, as disks are sold and ``df -H`` says."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if n_bytes < 1000:
+            return (
+                f"{n_bytes:.0f} {unit}"
+                if unit == "B" or n_bytes >= 100
+                else f"{n_bytes:.1f} {unit}"
+            )
+        n_bytes /= 1000
+    return f"{n_bytes:.1f} TB"

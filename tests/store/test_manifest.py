@@ -1,0 +1,167 @@
+"""The manifest: a torn end heals, damage elsewhere stops, a failed line is taken back."""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pipeline.errors import DiskTrouble
+from pipeline.store.durable import STATE, Calls, Disk
+from pipeline.store.manifest import MANIFEST, Manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+_LINES = [
+    b'{"n":1}',
+    b'{"n":22,"text":"U+2028 \xe2\x80\xa8 is no newline"}',
+    b'{"n":333}',
+    b'{"n":4}',
+]
+
+
+def _note_into(heard: list[tuple[int, bytes]]) -> Callable[[int, bytes], None]:
+    def note(offset: int, line: bytes) -> None:
+        if not (line.startswith(b"{") and line.endswith(b"}")):
+            raise ValueError("no record")
+        heard.append((offset, line))
+
+    return note
+
+
+def _replayed(root: Path, calls: Calls | None = None) -> list[bytes]:
+    heard: list[tuple[int, bytes]] = []
+    with closing(Disk(root, calls=calls)) as disk:
+        disk.make(STATE)
+        with closing(Manifest(disk, _note_into(heard))) as manifest:
+            assert list(manifest.lines(at for at, _ in heard)) == [line for _, line in heard]
+    return [line for _, line in heard]
+
+
+def test_torn_at_every_byte_of_the_last_three_lines_it_heals(tmp_path: Path) -> None:
+    whole = b"".join(line + b"\n" for line in _LINES)
+    for size in range(len(_LINES[0]) + 1, len(whole) + 1):
+        root = tmp_path / str(size)
+        root.mkdir()
+        (root / MANIFEST).write_bytes(whole[:size])
+        ends = [line for line in whole[:size].split(b"\n") if line in _LINES]
+        assert _replayed(root) == ends, size
+        assert (root / MANIFEST).read_bytes() == b"".join(line + b"\n" for line in ends)
+        torn = whole[len(b"".join(line + b"\n" for line in ends)) : size]
+        broken = [one.read_bytes() for one in (root / STATE).glob("*.broken")]
+        assert broken == ([torn] if torn else [])
+        assert _replayed(root) == ends, "healing twice changes nothing"
+
+
+def test_each_torn_end_is_kept_under_its_own_number(tmp_path: Path) -> None:
+    for _ in range(3):
+        with (tmp_path / MANIFEST).open("ab") as file:
+            file.write(b'{"torn')
+        _replayed(tmp_path)
+    names = sorted(one.name for one in (tmp_path / STATE).iterdir())
+    assert names == [f"{MANIFEST}.{n}.broken" for n in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("damage", [b"", b"\x00\x00\x00", b'{"n":', b"garbage"])
+def test_damage_in_the_middle_stops_and_names_the_line_and_the_repair(
+    tmp_path: Path, damage: bytes
+) -> None:
+    content = b"\n".join([_LINES[0], damage, _LINES[2], b""])
+    (tmp_path / MANIFEST).write_bytes(content)
+    with pytest.raises(DiskTrouble, match=r"damaged at line 2.*imagebatch verify --repair"):
+        _replayed(tmp_path)
+    assert (tmp_path / MANIFEST).read_bytes() == content
+
+
+def test_a_hole_of_zeros_at_the_end_is_a_torn_end(tmp_path: Path) -> None:
+    (tmp_path / MANIFEST).write_bytes(_LINES[0] + b"\n" + b"\x00" * 4096)
+    assert _replayed(tmp_path) == _LINES[:1]
+
+
+def test_lines_longer_than_what_is_read_at_once_are_whole(tmp_path: Path) -> None:
+    long = [b'{"n":"' + b"x" * n + b'"}' for n in (5, 1 << 20, 3_000_000, 7)]
+    (tmp_path / MANIFEST).write_bytes(b"".join(line + b"\n" for line in long))
+    assert _replayed(tmp_path) == long
+
+
+class _Failing:
+    """A write or sync that fails, or is cut short, from the n-th call on, until told to stop."""
+
+    def __init__(self, number: int, code: int, *, n_bytes: int = 0) -> None:
+        self.left = number
+        self.code = code
+        self.n_bytes = n_bytes
+        self.is_on = False
+
+    def write(self, fd: int, piece: bytes | memoryview) -> int:
+        if self.is_on:
+            if self.n_bytes:
+                n_bytes, self.n_bytes = self.n_bytes, 0
+                return os.write(fd, piece[:n_bytes])
+            raise OSError(self.code, "injected")
+        return os.write(fd, piece)
+
+    def sync(self, fd: int) -> None:
+        if self.is_on:
+            raise OSError(self.code, "injected")
+        os.fsync(fd)
+
+
+@pytest.mark.parametrize("n_bytes", range(len(_LINES[2]) + 1))
+def test_a_line_that_finds_no_room_is_taken_back_and_the_next_may_follow(
+    tmp_path: Path, n_bytes: int
+) -> None:
+    heard: list[tuple[int, bytes]] = []
+    failing = _Failing(0, errno.ENOSPC, n_bytes=n_bytes)
+    with (
+        closing(Disk(tmp_path, calls=Calls(write=failing.write))) as disk,
+        closing(Manifest(disk, _note_into(heard))) as manifest,
+    ):
+        manifest.append(_LINES[0] + b"\n")
+        failing.is_on = True
+        with pytest.raises(DiskTrouble, match=r"No space left.*free some space"):
+            manifest.append(_LINES[2] + b"\n")
+        failing.is_on = False
+        manifest.append(_LINES[3] + b"\n")
+    assert (tmp_path / MANIFEST).read_bytes() == _LINES[0] + b"\n" + _LINES[3] + b"\n"
+    assert heard == [(0, _LINES[0]), (len(_LINES[0]) + 1, _LINES[3])]
+
+
+def test_after_a_failed_sync_nothing_is_acknowledged_any_more(tmp_path: Path) -> None:
+    heard: list[tuple[int, bytes]] = []
+    failing = _Failing(0, errno.EIO)
+    with (
+        closing(Disk(tmp_path, calls=Calls(sync_content=failing.sync))) as disk,
+        closing(Manifest(disk, _note_into(heard))) as manifest,
+    ):
+        failing.is_on = True
+        with pytest.raises(DiskTrouble, match="Input/output error"):
+            manifest.append(_LINES[0] + b"\n")
+        failing.is_on = False
+        with pytest.raises(DiskTrouble, match="could not be synced earlier"):
+            manifest.append(_LINES[1] + b"\n")
+    assert heard == []
+
+
+def test_a_short_write_is_continued(tmp_path: Path) -> None:
+    def three_bytes(fd: int, piece: bytes | memoryview) -> int:
+        return os.write(fd, piece[:3])
+
+    with (
+        closing(Disk(tmp_path, calls=Calls(write=three_bytes))) as disk,
+        closing(Manifest(disk, _note_into([]))) as manifest,
+    ):
+        manifest.append(_LINES[1] + b"\n")
+    assert (tmp_path / MANIFEST).read_bytes() == _LINES[1] + b"\n"
+
+
+def test_a_manifest_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").write_text("")
+    (tmp_path / MANIFEST).symlink_to("elsewhere")
+    with pytest.raises(DiskTrouble, match="a link stands in the way"):
+        _replayed(tmp_path)

@@ -1,0 +1,139 @@
+"""The last lines of a run, as a person reads them and as a program does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from telling import failed, made, sent, tried_again
+
+from pipeline.core.model import Why
+from pipeline.view.report import Ending, next_command, summary_json, summary_text
+from pipeline.view.tally import Tally
+from pipeline.view.wording import Style
+
+
+def _ending(**changes: Any) -> Ending:
+    said: dict[str, Any] = {
+        "wanted": 1632,
+        "made": 1632,
+        "failed_by_why": {},
+        "owed": 0,
+        "output": "outputs/sunsets",
+        "again": "imagebatch run jobs/sunsets.yaml --limit 9",
+        "exit_code": 0,
+        "elapsed_s": 133.0,
+        "cost_usd_in_all": 0.0,
+    }
+    return Ending(**(said | changes))
+
+
+def _tally(n_made: int = 0, n_failed: int = 0) -> Tally:
+    tally = Tally(wanted=1632, started_at=0.0)
+    for number in range(n_made):
+        tally.note(sent(number), 1.0)
+        tally.note(made(number, n_images=1 + (number < 8)), 1.0)
+    for number in range(n_failed):
+        tally.note(sent(number), 1.0)
+        tally.note(failed(number, cost_usd=None, n_maybe_billed=int(number < 3)), 1.0)
+    return tally
+
+
+def test_a_run_that_made_everything() -> None:
+    assert summary_text(_ending(cost_usd_in_all=65.28), _tally(1632)) == (
+        "made 1632 of 1632 · 1,640 images\n"
+        "cost $65.28\n"
+        "12.3 images/s · 2 min 13 s · 1,632 requests · latency p50 8.0 s, p95 8.0 s\n"
+        "output: outputs/sunsets  (manifest.jsonl, images/)\n"
+        "next: imagebatch status outputs/sunsets"
+    )
+
+
+def test_a_run_with_failures_retries_and_an_earlier_run() -> None:
+    tally = _tally(80, 12)
+    tally.note(tried_again(Why.THROTTLED), 1.0)
+    ending = _ending(
+        made=1620, failed_by_why={"no_image": 2, "refused": 10}, exit_code=3, cost_usd_in_all=9.6
+    )
+    assert summary_text(ending, tally) == (
+        "made 1620 of 1632 · 88 images · 80 of them in this run\n"
+        "failed 12: refused 10, no_image 2\n"
+        "tried again 1: throttled 1\n"
+        "cost $3.20 (known for 80 of 92) · $9.60 over all runs · maybe billed 3\n"
+        "39.7 images/min · 2 min 13 s · 92 requests · latency p50 8.0 s, p95 8.0 s\n"
+        "output: outputs/sunsets  (manifest.jsonl, images/)\n"
+        "next: imagebatch run jobs/sunsets.yaml --limit 9"
+    )
+
+
+def test_a_run_with_nothing_to_do_says_so() -> None:
+    assert summary_text(_ending(cost_usd_in_all=3.2), _tally()) == (
+        "made 1632 of 1632 · nothing was sent: they were there already\n"
+        "cost $0.00 · $3.20 over all runs\n"
+        "output: outputs/sunsets  (manifest.jsonl, images/)\n"
+        "next: imagebatch status outputs/sunsets"
+    )
+
+
+def test_a_stopped_run_says_why_and_never_takes_more_than_12_lines() -> None:
+    ending = _ending(
+        made=3,
+        owed=9,
+        failed_by_why={str(why): 1 for why in Why},
+        exit_code=130,
+        reason="Ctrl-C\x1b[2J",
+        n_cut_off=2,
+    )
+    tally = _tally(3, 1)
+    tally.note(tried_again(), 1.0)
+    told = summary_text(ending, tally).splitlines()
+    assert len(told) <= 12
+    assert "owed 9: not settled yet" in told
+    assert "stopped: Ctrl-C [2J" in told
+    assert "maybe billed 3" in summary_text(ending, tally)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, "imagebatch status outputs/sunsets"),
+        ({"output": "my outputs/a'b"}, "imagebatch status 'my outputs/a'\"'\"'b'"),
+        ({"owed": 1}, "imagebatch run jobs/sunsets.yaml --limit 9"),
+        ({"exit_code": 4}, "imagebatch run jobs/sunsets.yaml --limit 9"),
+        (
+            {"failed_by_why": {"lost": 1, "refused": 3}},
+            "imagebatch run jobs/sunsets.yaml --limit 9",
+        ),
+        (
+            {"failed_by_why": {"rejected": 1, "refused": 3, "lost": 0}, "exit_code": 3},
+            "imagebatch rerun outputs/sunsets --why refused,rejected",
+        ),
+    ],
+)
+def test_the_next_command_is_the_one_that_gets_on(changes: dict[str, Any], told: str) -> None:
+    assert next_command(_ending(**changes)) == told
+
+
+def test_the_summary_for_programs_has_every_key() -> None:
+    ending = _ending(made=2, failed_by_why={"refused": 1}, exit_code=3, n_cut_off=1)
+    told = summary_json(ending, _tally(2, 1))
+    assert told["event"] == "summary"
+    assert (told["made"], told["failed"], told["owed"], told["maybe_billed"]) == (2, 1, 0, 2)
+    assert (told["requests"], told["images"], told["cost_usd"]) == (3, 4, 0.08)
+    assert set(told) >= {
+        "failed_by_why",
+        "images_per_s",
+        "elapsed_s",
+        "retries",
+        "output",
+        "next",
+        "exit_code",
+        "reason",
+    }
+
+
+def test_colour_is_there_only_where_it_is_asked_for() -> None:
+    assert "\x1b" not in summary_text(_ending(), _tally(2))
+    assert "\x1b[32mmade 1632 of 1632\x1b[0m" in summary_text(
+        _ending(), _tally(2), style=Style(is_on=True)
+    )
