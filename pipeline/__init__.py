@@ -15,19 +15,30 @@ From Python::
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pipeline.app import Report, load_job, run, run_async, stream
+    from pipeline.app.make import Report
+    from pipeline.app.python import run, stream
+    from pipeline.core.model import Failed, Made
+    from pipeline.job.load import load_job
 
-__all__ = ["Report", "load_job", "run", "run_async", "stream"]
+_HOMES = {
+    "Failed": "pipeline.core.model",
+    "Made": "pipeline.core.model",
+    "Report": "pipeline.app.make",
+    "load_job": "pipeline.job.load",
+    "run": "pipeline.app.python",
+    "stream": "pipeline.app.python",
+}
+
+__all__ = ["Failed", "Made", "Report", "load_job", "run", "stream"]
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> object:
-    """Import the application when it is first asked for: ``imagebatch --help`` never does."""
-    if name not in __all__:
+    """Import a public name when it is first asked for: ``imagebatch --help`` never does."""
+    if name not in _HOMES:
         raise AttributeError(f"module 'pipeline' has no attribute {name!r}")
-    from pipeline import app  # noqa: PLC0415 - see above
-
-    return getattr(app, name)
+    return getattr(import_module(_HOMES[name]), name)

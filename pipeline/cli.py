@@ -7,6 +7,7 @@ a command runs.
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import signal
 import sys
@@ -30,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments: argparse.Namespace | None = None
     try:
         arguments = _parser().parse_args(argv)
-        return _run(arguments)
+        return _perform(arguments)
     except Stop as stop:
         _complain(str(stop), stop=stop, arguments=arguments)
         return exit_code_of(stop)
@@ -48,11 +49,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return BUG
 
 
-def _run(arguments: argparse.Namespace) -> int:
-    from pipeline import app
+def _perform(arguments: argparse.Namespace) -> int:
+    from pipeline.app import perform
 
-    code: int = app.COMMANDS[arguments.command](arguments)
-    return code
+    return perform(arguments)
 
 
 def _end(number: int, _: FrameType | None) -> NoReturn:
@@ -62,11 +62,11 @@ def _end(number: int, _: FrameType | None) -> NoReturn:
 def _complain(
     what: str, *, stop: Stop | None = None, arguments: argparse.Namespace | None = None
 ) -> None:
+    """Tell a person on stderr, and a program that reads JSON on stdout."""
     sys.stderr.write(f"imagebatch: {what}\n")
-    if arguments and arguments.json and stop and arguments.command in {"run", "rerun"}:
-        from pipeline import app
-
-        app.tell_stop(stop)
+    if arguments and arguments.json and stop:
+        told = {"event": "summary", "exit_code": exit_code_of(stop), "reason": str(stop)}
+        sys.stdout.write(f"{json.dumps(told)}\n")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -129,7 +129,7 @@ class Reply:
 class Image:
     """An image whose bytes were checked; they lie in ``part`` until the store keeps them.
 
-    ``media_type`` follows the bytes, not the label they came with; ``sha256`` is hexadecimal.
+    ``file`` is where they are kept, relative to the output folder. ``media_type`` follows the bytes, not the label they came with; ``sha256`` is hexadecimal.
     """
 
     part: Part
@@ -138,6 +138,7 @@ class Image:
     height: int
     n_bytes: int
     sha256: str
+    file: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -100,8 +100,9 @@ class Simulation:
     faults: dict[str, float] = field(default_factory=dict)
     """The share of requests that meet a fault, from 0 to 1, by the fault's name.
 
-    Drawn from the seed, the body and how often that body was asked for, so that a second try may
-    succeed; a property of the prompt is drawn from the seed and the prompt and stays.
+    Drawn from the seed, the body and how often that body was asked for; a share below 0.38 never
+    strikes a body twice running. A property of the prompt is drawn from the seed and the prompt
+    and stays.
     """
     rules: tuple[FaultRule, ...] = ()
     """Looked at before the shares; the first that fires is played."""

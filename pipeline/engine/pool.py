@@ -32,7 +32,7 @@ from pipeline.core.ports import (
 )
 from pipeline.engine.retry import LONGEST_HINT_S, History, Retry
 from pipeline.engine.worker import Got
-from pipeline.errors import Guarded, Stop, Unreachable
+from pipeline.errors import Guarded, Interrupted, Stop, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -105,6 +105,11 @@ class Pool:
         self._n_failed_in_a_row = 0
         self.n_cut_off = 0
 
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether a signal has stopped it already."""
+        return isinstance(self._stop, Interrupted)
+
     async def run(self, tasks: Iterator[Task]) -> Stop | None:
         """Settle ``tasks``; returns why the run stopped before its end, None if it did not."""
         self._new = tasks
@@ -117,10 +122,12 @@ class Pool:
     def stop(self, reason: Stop, *, grace_s: float | None = None) -> None:
         """Send nothing any more and drain, for at most ``grace_s`` seconds (0: end now).
 
-        The first reason given is the run's; a later call can only shorten the drain.
+        The first reason given is the run's, but a signal beats a guard; a later call can only
+        shorten the drain.
         """
         grace_s = self._guards.grace_s if grace_s is None else grace_s
-        if self._stop is None:
+        is_signal = isinstance(reason, Interrupted) and not self.is_interrupted
+        if self._stop is None or is_signal:
             self._stop = reason
             self._stages.observer.see(
                 Draining(reason=str(reason), in_flight=self._n_busy, grace_s=grace_s)

@@ -22,7 +22,7 @@ from pipeline.store.metadata import METADATA, metadata_of
 from pipeline.store.record import line_of, record_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from pathlib import Path
     from types import TracebackType
 
@@ -202,7 +202,7 @@ class Folder:
             self._is_in_order = False
             raise
         self._is_metadata_old = True
-        return Receipt(outcome=outcome, record=record)
+        return Receipt(outcome=_with_files(outcome, record), record=record)
 
     def _published(self, outcome: Outcome) -> dict[str, Any]:
         files, orphaned = [], []
@@ -233,6 +233,13 @@ def _only_kept(outcome: Outcome) -> Outcome:
         else:
             image.part.discard()
     return replace(outcome, images=kept)
+
+
+def _with_files(outcome: Outcome, record: Mapping[str, Any]) -> Outcome:
+    if not isinstance(outcome, Made):
+        return outcome
+    kept = zip(outcome.images, record["images"], strict=True)
+    return replace(outcome, images=tuple(replace(i, file=said["file"]) for i, said in kept))
 
 
 def _images_of(outcome: Outcome) -> tuple[Image, ...]:

@@ -11,7 +11,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-import pipeline
 from pipeline.errors import Unreachable
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 _LONGEST_START_S = 30.0
 _LONGEST_END_S = 2.0
-_PACKAGE_ROOT = Path(pipeline.__file__).parents[1]
+_PACKAGE_ROOT = Path(__file__).parents[3]
 
 
 @asynccontextmanager

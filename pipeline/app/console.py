@@ -1,0 +1,70 @@
+"""The one place that prints: results to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from pipeline.job.environment import environment
+from pipeline.view.progress import Mode, Voice, voices_for
+from pipeline.view.wording import Style
+
+if TYPE_CHECKING:
+    import argparse
+    from typing import TextIO
+
+
+class Console:
+    """Where a command's words go, by its flags and by who is listening."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        """Of the flags: ``json, quiet, verbose, color``."""
+        self.is_json: bool = arguments.json
+        self.is_quiet: bool = arguments.quiet
+        self.is_verbose: bool = arguments.verbose
+        self._color: str | None = arguments.color
+
+    def style_for(self, stream: TextIO) -> Style:
+        """Colour or none: flag, then IMAGEBATCH_COLOR, NO_COLOR, FORCE_COLOR, then a terminal."""
+        environ = environment()
+        choice = self._color or environ.get("IMAGEBATCH_COLOR") or "auto"
+        if choice == "auto" and environ.get("NO_COLOR"):
+            choice = "never"
+        if choice == "auto" and environ.get("FORCE_COLOR"):
+            choice = "always"
+        return Style(is_on=choice == "always" or (choice == "auto" and stream.isatty()))
+
+    @property
+    def style(self) -> Style:
+        """The style of results."""
+        return self.style_for(sys.stdout)
+
+    def say(self, text: str) -> None:
+        """A result, for people."""
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+
+    def emit(self, value: dict[str, Any]) -> None:
+        """A result, for programs: one JSON object a line."""
+        self.say(orjson.dumps(value).decode())
+
+    def note(self, text: str) -> None:
+        """A warning or a remark; ``-q`` silences it."""
+        if not self.is_quiet:
+            self.warn(text)
+
+    def warn(self, text: str) -> None:
+        """What is told also with ``-q``."""
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
+
+    def voices(self) -> tuple[Voice, ...]:
+        """Who tells of a run while it goes on."""
+        mode = Mode.LIVE if sys.stderr.isatty() else Mode.PLAIN
+        return voices_for(
+            Mode.QUIET if self.is_quiet else mode,
+            err=sys.stderr,
+            json_to=sys.stdout if self.is_json else None,
+        )

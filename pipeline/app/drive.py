@@ -1,0 +1,155 @@
+"""Joins the stages for one run and drives its tasks to their outcomes."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipeline.app.clock import SystemClock
+from pipeline.engine.pool import Guards, Pool, Stages
+from pipeline.engine.retry import Caps, Retry
+from pipeline.engine.worker import Worker
+from pipeline.errors import Guarded, Interrupted, Stop
+from pipeline.limit.gate import Gate
+from pipeline.provider.chat import Chat
+from pipeline.provider.http import Address, Http, Patience
+from pipeline.provider.simulator.child import running
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pipeline.core.model import Secret, Task
+    from pipeline.core.ports import Observer
+    from pipeline.job.job import Job
+    from pipeline.store.folder import Folder
+
+GO_ON = "Run the same command to go on"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What one run works with. ``max_runtime_s`` counts from when :meth:`Driver.drive` begins.
+
+    ``ticks``: called every ``tick_every_s`` seconds while it goes on.
+    """
+
+    job: Job
+    folder: Folder
+    key: Secret | None
+    observer: Observer
+    max_runtime_s: float | None = None
+    tick: Callable[[], None] | None = None
+    tick_every_s: float | None = None
+
+
+class Driver:
+    """Drives one run; can be told to stop from a signal or from another thread's loop."""
+
+    def __init__(self, run: Run) -> None:
+        """Nothing starts before :meth:`drive`."""
+        self._run = run
+        self._pool: Pool | None = None
+        self._early: Stop | None = None
+        self._starting: asyncio.Task[object] | None = None
+        self.n_cut_off = 0
+
+    async def drive(self, tasks: Iterator[Task]) -> Stop | None:
+        """Settle ``tasks``; returns why it stopped before its end, None if it did not."""
+        loop = asyncio.get_running_loop()
+        async with AsyncExitStack() as stack:
+            self._starting = asyncio.current_task()
+            try:
+                worker = await self._worker(stack)
+            except asyncio.CancelledError:
+                if self._early is None:
+                    raise
+                return self._early
+            finally:
+                self._starting = None
+            self._pool = self._new_pool(worker)
+            if self._run.max_runtime_s is not None:
+                reason = Guarded(f"--max-runtime is over. {GO_ON}")
+                loop.call_later(self._run.max_runtime_s, self.stop, reason)
+            self._tick(loop)
+            try:
+                return await self._pool.run(tasks)
+            finally:
+                self.n_cut_off = self._pool.n_cut_off
+
+    def stop(self, reason: Stop, *, grace_s: float | None = None) -> None:
+        """Send no more, drain for ``grace_s`` (default: the job's). In the loop's thread."""
+        if self._pool:
+            self._pool.stop(reason, grace_s=grace_s)
+        elif self._starting:
+            self._early = self._early or reason
+            self._starting.cancel()
+
+    def heed_signals(self) -> None:
+        """The first SIGINT or SIGTERM drains, a second one ends it; inside the running loop."""
+        loop = asyncio.get_running_loop()
+        graces = self._run.job.stop
+        for number, grace_s, how in (
+            (signal.SIGINT, graces.grace_int, "interrupted"),
+            (signal.SIGTERM, graces.grace_term, "ended by SIGTERM"),
+        ):
+            reason = Interrupted(f"{how}. {GO_ON}", signal_number=number)
+            loop.add_signal_handler(number, self._signalled, reason, grace_s)
+
+    def _signalled(self, reason: Interrupted, grace_s: float) -> None:
+        is_second = self._pool is not None and self._pool.is_interrupted
+        self.stop(reason, grace_s=0.0 if is_second else grace_s)
+
+    async def _worker(self, stack: AsyncExitStack) -> Worker:
+        job, key = self._run.job, self._run.key
+        profile = job.profile
+        base_url = profile.base_url or ""
+        if profile.simulator:
+            base_url = await stack.enter_async_context(running(profile.simulator))
+        transport = await stack.enter_async_context(
+            Http(
+                Address(base_url=base_url, key=key, headers=profile.headers),
+                Patience(
+                    connect_s=job.timeouts.connect,
+                    idle_s=job.timeouts.idle,
+                    total_s=job.timeouts.total,
+                    most_body_bytes=profile.max_body,
+                ),
+            )
+        )
+        mask = key.masked_in if key else str
+        provider = Chat(is_streamed=profile.stream, mask=mask)
+        return Worker(provider=provider, transport=transport, store=self._run.folder)
+
+    def _new_pool(self, worker: Worker) -> Pool:
+        job = self._run.job
+        limits, retry = job.limits, job.retry
+        caps = Caps(
+            attempts=retry.attempts,
+            max_wait_s=retry.max_wait,
+            no_image=retry.no_image,
+            refused=retry.refused,
+            lost=retry.lost,
+            is_throttling_free=limits.adaptive,
+        )
+        stages = Stages(
+            attempt=worker.attempt,
+            gate=Gate(
+                concurrency=limits.concurrency, requests_per_minute=limits.requests_per_minute
+            ),
+            retry=Retry(caps, uniform=random.Random().uniform),  # noqa: S311 - jitter, no secret
+            store=self._run.folder,
+            observer=self._run.observer,
+            clock=SystemClock(),
+            provider=job.provider,
+        )
+        guards = Guards(failures_in_a_row=job.stop.failures_in_a_row, grace_s=job.stop.grace_int)
+        return Pool(stages, guards, n_workers=limits.concurrency)
+
+    def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._run.tick and self._run.tick_every_s:
+            self._run.tick()
+            loop.call_later(self._run.tick_every_s, self._tick, loop)

@@ -1,0 +1,46 @@
+"""``imagebatch simulate``: the embedded provider as a server of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from typing import TYPE_CHECKING
+
+from pipeline.app.console import Console
+from pipeline.errors import BadUsage
+from pipeline.job.load import load_profile
+from pipeline.provider.simulator.server import serve
+
+if TYPE_CHECKING:
+    import argparse
+
+    from pipeline.core.simulation import Simulation
+
+
+def perform(arguments: argparse.Namespace) -> int:
+    """Serve until SIGINT or SIGTERM."""
+    console = Console(arguments)
+    chosen = load_profile(arguments.profile)
+    if chosen.profile.simulator is None:
+        raise BadUsage(
+            f"{chosen.file} has no `simulator` section: choose a profile that has one, such as "
+            "simulator"
+        )
+    asyncio.run(_serve(chosen.profile.simulator, arguments.port, console))
+    return 0
+
+
+async def _serve(simulation: Simulation, port: int, console: Console) -> None:
+    until = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, until.set)
+
+    def started(port: int) -> None:
+        base_url = f"http://127.0.0.1:{port}/v1"
+        if console.is_json:
+            console.emit({"event": "listening", "base_url": base_url, "port": port})
+        else:
+            console.say(f"listening on {base_url} (its bill: http://127.0.0.1:{port}/bill)")
+
+    await serve(simulation, port=port, started=started, until=until)

@@ -1,0 +1,24 @@
+"""The only reader of the environment: everything else is handed a mapping."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def environment() -> Mapping[str, str]:
+    """The variables of this process, as they are now."""
+    return os.environ
+
+
+def proxy_for(address: str) -> str | None:
+    """The proxy that HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY ask for, None for none."""
+    url, proxies = urlsplit(address), getproxies()
+    if proxy_bypass(url.hostname or ""):
+        return None
+    return proxies.get(url.scheme) or proxies.get("all")

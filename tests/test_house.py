@@ -1,0 +1,81 @@
+"""The rules of the house, held against the code itself."""
+
+from __future__ import annotations
+
+import ast
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from importlinter.cli import lint_imports
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "pipeline"
+SIMULATOR = "provider/simulator/"
+
+
+@functools.cache
+def modules() -> dict[str, ast.Module]:
+    return {
+        str(path.relative_to(PACKAGE)): ast.parse(path.read_text())
+        for path in sorted(PACKAGE.rglob("*.py"))
+    }
+
+
+def where(matches: type[ast.AST], *names: str) -> set[str]:
+    """The modules in which a node of this kind unparses to text that holds one of ``names``."""
+    return {module for module, node in nodes(matches) if any(n in ast.unparse(node) for n in names)}
+
+
+def nodes(kind: type[ast.AST]) -> Iterator[tuple[str, ast.AST]]:
+    for module, tree in modules().items():
+        yield from ((module, node) for node in ast.walk(tree) if isinstance(node, kind))
+
+
+def test_the_tree_is_the_flow_and_rules_are_pure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert lint_imports() == 0
+
+
+def test_one_module_reads_the_environment() -> None:
+    assert where(ast.Attribute, "os.environ", "os.getenv") == {"job/environment.py"}
+
+
+def test_one_module_of_the_application_and_the_command_line_print() -> None:
+    writers = where(ast.Attribute, "sys.stdout", "sys.stderr") | where(ast.Call, "print(")
+    assert {one for one in writers if not one.startswith(SIMULATOR)} == {
+        "app/console.py",
+        "app/run.py",
+        "cli.py",
+    }
+
+
+def test_broad_excepts_stand_at_the_top_and_around_one_task_only() -> None:
+    broad = {
+        module
+        for module, node in nodes(ast.ExceptHandler)
+        if isinstance(node, ast.ExceptHandler)
+        and (node.type is None or ast.unparse(node.type) in {"Exception", "BaseException"})
+    }
+    assert broad == {"cli.py", "engine/pool.py"}
+
+
+def test_no_task_is_started_outside_a_task_group() -> None:
+    assert not where(ast.Call, "asyncio.create_task", "ensure_future", "loop.create_task")
+
+
+def test_every_module_and_public_name_is_documented() -> None:
+    for module, tree in modules().items():
+        assert ast.get_docstring(tree), module
+
+
+@pytest.mark.parametrize("longest", [350])
+def test_a_file_fits_on_a_few_screens(longest: int) -> None:
+    lengths = {
+        str(p.relative_to(ROOT)): len(p.read_text().splitlines()) for p in PACKAGE.rglob("*.py")
+    }
+    assert {name: n for name, n in lengths.items() if n > longest} == {}
