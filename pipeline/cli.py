@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import signal
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from pipeline import __version__
-from pipeline.errors import Interrupted, Stop, exit_code_of
+from pipeline.errors import BadUsage, Faulty, Interrupted, Stop, exit_code_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType
 
-BUG = 1
 _UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
 
@@ -28,25 +28,23 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code and never lets a traceback reach a person."""
     signal.signal(signal.SIGTERM, _end)
-    arguments: argparse.Namespace | None = None
+    words = sys.argv[1:] if argv is None else list(argv)
     try:
-        arguments = _parser().parse_args(argv)
-        return _perform(arguments)
+        return _perform(_parser().parse_args(words))
     except Stop as stop:
-        _complain(str(stop), stop=stop, arguments=arguments)
-        return exit_code_of(stop)
+        return _told(stop, words)
     except KeyboardInterrupt:
-        _complain("interrupted; nothing was lost. Run the same command to go on")
-        return 128 + signal.SIGINT
+        told = "interrupted; nothing was lost. Run the same command to go on"
+        return _told(Interrupted(told, signal_number=signal.SIGINT), words)
     except BrokenPipeError:
-        sys.stderr.close()  # whoever read our output is gone; so is the wish to tell
+        _stop_talking()
         return 128 + signal.SIGPIPE
     except Exception as bug:
-        if arguments and arguments.verbose:
+        if {"-v", "--verbose"} & set(words):
             raise
-        told = f"a bug of ours: {type(bug).__name__}: {bug}"
-        _complain(f"{told}\nPlease report it with what -v prints. Nothing that was made is lost")
-        return BUG
+        what = f"a bug of ours: {type(bug).__name__}: {bug}"
+        told = f"{what}\nPlease report it with what -v prints. Nothing that was made is lost"
+        return _told(Stop(told), words)
 
 
 def _perform(arguments: argparse.Namespace) -> int:
@@ -59,18 +57,36 @@ def _end(number: int, _: FrameType | None) -> NoReturn:
     raise Interrupted("ended by SIGTERM; nothing was lost", signal_number=number)
 
 
-def _complain(
-    what: str, *, stop: Stop | None = None, arguments: argparse.Namespace | None = None
-) -> None:
-    """Tell a person on stderr, and a program that reads JSON on stdout."""
-    sys.stderr.write(f"imagebatch: {what}\n")
-    if arguments and arguments.json and stop:
-        told = {"event": "summary", "exit_code": exit_code_of(stop), "reason": str(stop)}
+def _told(stop: Stop, words: Sequence[str]) -> int:
+    """Tell a person on stderr, and a program that reads JSON on stdout; returns the exit code.
+
+    Faults stand at the start of their lines, where editors look for ``file:line:col:``.
+    """
+    code = exit_code_of(stop)
+    sys.stderr.write(f"{stop}\n" if isinstance(stop, Faulty) else f"imagebatch: {stop}\n")
+    if "--json" in words:
+        told = {"event": "summary", "exit_code": code, "reason": str(stop)}
         sys.stdout.write(f"{json.dumps(told)}\n")
+    return code
+
+
+def _stop_talking() -> None:
+    """Whoever read our output is gone: nothing is left for the end to flush and complain about."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(nowhere, stream.fileno())
+
+
+class _Parser(argparse.ArgumentParser):
+    """Wrong words are a Stop like any other."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what argparse would exit with, told with the usage."""
+        raise BadUsage(f"{message}\n{self.format_usage().rstrip()}")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="imagebatch",
         description="Many prompts in, many images out: nothing lost, nothing bought twice.",
         epilog="Start with: imagebatch run jobs/quickstart.yaml (needs no key). "
@@ -87,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if TYPE_CHECKING:
-    _Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
+    _Commands = argparse._SubParsersAction[_Parser]  # noqa: SLF001
 
 
 def _add_run(commands: _Commands) -> None:

@@ -68,9 +68,9 @@ class Faulty(Stop):
 
     def _text(self) -> str:
         lines = [str(fault) for fault in self.faults[: self.shown]]
-        if self.total > len(lines):
-            lines.append(f"… {self.total} faults in all, the first {len(lines)} shown")
-        return "\n".join(lines)
+        faults = "1 fault" if self.total == 1 else f"{self.total} faults"
+        shown = f", the first {len(lines)} shown" if self.total > len(lines) else ""
+        return "\n".join([*lines, f"{faults}{shown}; nothing was sent, nothing was written"])
 
 
 class BadJob(Faulty):

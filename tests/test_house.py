@@ -49,7 +49,6 @@ def test_one_module_of_the_application_and_the_command_line_print() -> None:
     writers = where(ast.Attribute, "sys.stdout", "sys.stderr") | where(ast.Call, "print(")
     assert {one for one in writers if not one.startswith(SIMULATOR)} == {
         "app/console.py",
-        "app/run.py",
         "cli.py",
     }
 

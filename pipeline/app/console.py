@@ -13,7 +13,11 @@ from pipeline.view.wording import Style
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
     from typing import TextIO
+
+    from pipeline.core.ports import Event
+    from pipeline.view.tally import Tally
 
 
 class Console:
@@ -50,21 +54,50 @@ class Console:
         """A result, for programs: one JSON object a line."""
         self.say(orjson.dumps(value).decode())
 
+    def conclude(self, text_in: Callable[[Style], str], *, is_success: bool) -> None:
+        """The last words of a run, for people. ``-q`` silences a success; the rest is an error."""
+        if self.is_quiet and is_success:
+            return
+        stream = sys.stderr if self.is_quiet else sys.stdout
+        stream.write(f"{text_in(self.style_for(stream))}\n")
+        stream.flush()
+
     def note(self, text: str) -> None:
         """A warning or a remark; ``-q`` silences it."""
         if not self.is_quiet:
-            self.warn(text)
-
-    def warn(self, text: str) -> None:
-        """What is told also with ``-q``."""
-        sys.stderr.write(f"{text}\n")
-        sys.stderr.flush()
+            sys.stderr.write(f"{text}\n")
+            sys.stderr.flush()
 
     def voices(self) -> tuple[Voice, ...]:
         """Who tells of a run while it goes on."""
         mode = Mode.LIVE if sys.stderr.isatty() else Mode.PLAIN
-        return voices_for(
+        voices = voices_for(
             Mode.QUIET if self.is_quiet else mode,
             err=sys.stderr,
             json_to=sys.stdout if self.is_json else None,
         )
+        return tuple(map(_Unheard, voices))
+
+
+class _Unheard:
+    """A voice that falls silent once nobody listens: a closed pipe costs no image."""
+
+    def __init__(self, voice: Voice) -> None:
+        self._voice: Voice | None = voice
+        self.period_s = voice.period_s
+
+    def hear(self, event: Event, tally: Tally, now: float) -> None:
+        self._say(lambda voice: voice.hear(event, tally, now))
+
+    def tick(self, tally: Tally, now: float) -> None:
+        self._say(lambda voice: voice.tick(tally, now))
+
+    def close(self) -> None:
+        self._say(lambda voice: voice.close())
+
+    def _say(self, what: Callable[[Voice], None]) -> None:
+        if self._voice:
+            try:
+                what(self._voice)
+            except OSError:
+                self._voice = None

@@ -14,6 +14,7 @@ from pipeline.engine.pool import Guards, Pool, Stages
 from pipeline.engine.retry import Caps, Retry
 from pipeline.engine.worker import Worker
 from pipeline.errors import Guarded, Interrupted, Stop
+from pipeline.job.environment import proxy_for
 from pipeline.limit.gate import Gate
 from pipeline.provider.chat import Chat
 from pipeline.provider.http import Address, Http, Patience
@@ -111,7 +112,12 @@ class Driver:
             base_url = await stack.enter_async_context(running(profile.simulator))
         transport = await stack.enter_async_context(
             Http(
-                Address(base_url=base_url, key=key, headers=profile.headers),
+                Address(
+                    base_url=base_url,
+                    key=key,
+                    headers=profile.headers,
+                    proxy=proxy_for(base_url),
+                ),
                 Patience(
                     connect_s=job.timeouts.connect,
                     idle_s=job.timeouts.idle,

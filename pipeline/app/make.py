@@ -4,45 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
-import tempfile
+import signal
 import time
 import uuid
-from collections import Counter
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from pipeline.app.drive import Driver, Run
-from pipeline.core.model import Why
-from pipeline.errors import Fault, Stop, exit_code_of
+from pipeline.app.wanted import Counts, Wanted, asked
+from pipeline.errors import DiskTrouble, Stop, exit_code_of
 from pipeline.job.environment import environment
-from pipeline.job.job import Filed
 from pipeline.job.keys import key_of
 from pipeline.job.load import freeze
 from pipeline.job.naming import Naming
-from pipeline.job.plan import tasks as tasks_of
-from pipeline.job.sources import rows, spool
-from pipeline.job.survey import Survey, survey
 from pipeline.store.durable import Durability
-from pipeline.store.folder import Folder, Terms
+from pipeline.store.folder import PROMPTS, Folder, Terms
+from pipeline.store.manifest import MANIFEST
 from pipeline.view.report import Ending
 from pipeline.view.tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator
 
     from pipeline.core.model import Secret, Task
     from pipeline.core.ports import Event
     from pipeline.job.job import Job
-    from pipeline.job.plan import Read
-    from pipeline.job.rows import Row
-    from pipeline.store.ledger import Ledger
 
 SOME_FAILED = 3
+IN_FLIGHT_EVERY_S = 0.5
+"""How often it is noted, for ``status``, how many requests are out."""
 
 
 class Teller(Protocol):
@@ -118,41 +112,24 @@ class Report:
         return self.ending.exit_code
 
 
-@contextmanager
-def surveyed(job: Job) -> Iterator[tuple[Survey, Read]]:
-    """The survey of a job and a way through its rows; standard input is spooled for as long.
-
-    Raises :class:`BadJob` with every fault.
-    """
-    with ExitStack() as stack:
-        stdin = None
-        if isinstance(job.prompts, Filed) and job.prompts.path == "-":
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="imagebatch-"))
-            stdin = Path(folder) / "stdin.jsonl"
-            spool(sys.stdin.buffer, stdin)
-
-        def read() -> Iterator[Row | Fault]:
-            return rows(job.prompts, stdin=stdin)
-
-        yield survey(job, read), read
-
-
 def make(job: Job, manner: Manner, note: Callable[[str], None]) -> Report:
     """Make every image the job wants that is not there yet.
 
     Local checks come first and cost nothing: input, lock, output folder; then the first request.
     ``note`` is told of duplicates. Raises the Stops that come before that request.
     """
-    with surveyed(job) as (plan, read):
-        if plan.repeated:
-            note(plan.repeated)
-        if not (Path(job.out) / "manifest.jsonl").exists():
+    with asked(job) as wish:
+        if wish.plan.repeated:
+            note(wish.plan.repeated)
+        if not (Path(job.out) / MANIFEST).exists():
             _key_for(job)  # with something to send for certain, say so before a folder is made
         with _open(job, manner) as folder:
-            wanted = Wanted(job, plan, read, folder.ledger)
+            if wish.stdin and wish.stdin != folder.root / PROMPTS:
+                folder.keep_prompts(wish.stdin)
+            wanted = Wanted(wish, folder.ledger)
             folder.freeze(freeze(job))
-            folder.note_plan(wanted=plan.n_tasks, unwanted=wanted.unwanted)
-            making = _Making(job, folder, manner, wanted.tally_before())
+            folder.note_plan(wanted=wish.plan.n_tasks, unwanted=wanted.unwanted)
+            making = _Making(job, folder, manner, _tally_of(wanted.counts()))
             return making.report_on(wanted.owed(), wanted.counts)
 
 
@@ -168,56 +145,6 @@ def remake(
         return making.report_on(islice(chosen, n_chosen), lambda: _counts_of(folder))
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """Wanted tasks as they stand."""
-
-    made: int
-    failed_by_why: Mapping[str, int]
-    owed: int
-
-
-class Wanted:
-    """What a job wants beside what its folder's ledger tells of."""
-
-    def __init__(self, job: Job, plan: Survey, read: Read, ledger: Ledger) -> None:
-        """``plan`` may want only the first tasks; ``unwanted`` is seen from the whole plan."""
-        self._job = job
-        self._plan = plan
-        self._read = read
-        self._ledger = ledger
-        self.unwanted: Collection[str] = ()
-        if ledger.n_lines:
-            whole = replace(plan, n_wanted=plan.n_tasks)
-            self.unwanted = set(ledger.ids()).difference(t.id for t in tasks_of(job, whole, read))
-
-    def owed(self) -> Iterator[Task]:
-        """The tasks to ask for, in plan order."""
-        return (task for task in self._tasks() if self._ledger.owes(task.id))
-
-    def counts(self) -> Counts:
-        """How the wanted tasks stand now."""
-        if not self._ledger.n_lines:
-            return Counts(0, {}, self._plan.n_wanted)
-        words = Counter(self._ledger.word_of(task.id) for task in self._tasks())
-        made, owed = words.pop("made", 0), words.pop(None, 0)
-        return Counts(made, {str(why): n for why, n in words.items()}, owed)
-
-    def tally_before(self) -> Tally:
-        """A tally of the run that is about to begin; it asks again for what may succeed."""
-        counts = self.counts()
-        n_final = sum(n for why, n in counts.failed_by_why.items() if Why(why).is_final)
-        return Tally(
-            wanted=self._plan.n_wanted,
-            made_before=counts.made,
-            failed_before=n_final,
-            started_at=time.monotonic(),
-        )
-
-    def _tasks(self) -> Iterator[Task]:
-        return tasks_of(self._job, self._plan, self._read)
-
-
 class _Making:
     """One run over an open folder."""
 
@@ -230,9 +157,20 @@ class _Making:
     def report_on(self, tasks: Iterator[Task], counts: Callable[[], Counts]) -> Report:
         """Settle ``tasks``, then tell how the folder stands; ``counts`` are taken afterwards."""
         driver = self._driver()
-        stop = asyncio.run(self._drive(driver, tasks)) if driver else None
-        self._folder.write_metadata()
+        stop = self._driven(driver, tasks) if driver else None
+        try:
+            self._folder.write_metadata()
+        except DiskTrouble as trouble:
+            stop = stop or trouble
         return self._report(stop, counts(), n_cut_off=driver.n_cut_off if driver else 0)
+
+    def _driven(self, driver: Driver, tasks: Iterator[Task]) -> Stop | None:
+        """Run the loop; afterwards SIGTERM means again what it meant before."""
+        with ExitStack() as afterwards:
+            if self._manner.heeds_signals:
+                before = signal.getsignal(signal.SIGTERM)
+                afterwards.callback(signal.signal, signal.SIGTERM, before)
+            return asyncio.run(self._drive(driver, tasks))
 
     def _driver(self) -> Driver | None:
         """None where nothing is left to send: then no key is needed either."""
@@ -247,13 +185,14 @@ class _Making:
                 observer=self._teller,
                 max_runtime_s=self._manner.max_runtime_s,
                 tick=self._tick,
-                tick_every_s=self._teller.period_s,
+                tick_every_s=min(self._teller.period_s or IN_FLIGHT_EVERY_S, IN_FLIGHT_EVERY_S),
             )
         )
 
     def _tick(self) -> None:
         self._teller.tick()
-        self._folder.note_in_flight(self._tally.in_flight)
+        with suppress(DiskTrouble):  # only `status` wants to know; what matters is kept elsewhere
+            self._folder.note_in_flight(self._tally.in_flight)
 
     async def _drive(self, driver: Driver, tasks: Iterator[Task]) -> Stop | None:
         try:
@@ -266,10 +205,10 @@ class _Making:
             self._teller.close()
 
     def _report(self, stop: Stop | None, counts: Counts, *, n_cut_off: int) -> Report:
-        unfinished = SOME_FAILED if counts.failed_by_why or counts.owed else 0
+        unfinished = SOME_FAILED if counts.failed or counts.owed else 0
         return Report(
             ending=Ending(
-                wanted=counts.made + sum(counts.failed_by_why.values()) + counts.owed,
+                wanted=counts.made + counts.failed + counts.owed,
                 made=counts.made,
                 failed_by_why=counts.failed_by_why,
                 owed=counts.owed,
@@ -289,6 +228,17 @@ class _Making:
 def _counts_of(folder: Folder) -> Counts:
     standing = folder.standing()
     return Counts(standing.made, standing.failed_by_why, standing.owed)
+
+
+def _tally_of(counts: Counts) -> Tally:
+    """The tally of a run that is about to begin; it asks again for what may succeed."""
+    wanted = counts.made + counts.failed + counts.owed
+    return Tally(
+        wanted=wanted,
+        made_before=counts.made,
+        failed_before=wanted - counts.made - counts.to_send,
+        started_at=time.monotonic(),
+    )
 
 
 def _key_for(job: Job) -> Secret | None:

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.app.console import Console
-from pipeline.app.make import Wanted, surveyed
-from pipeline.app.run import overrides_of
-from pipeline.core.model import Why
+from pipeline.app.flags import overrides_of
+from pipeline.app.wanted import Wanted, asked
 from pipeline.job.load import load_job
 from pipeline.job.naming import Naming
 from pipeline.store.status import read_ledger
@@ -18,7 +17,7 @@ from pipeline.view.plan import FirstTask, PlanView, plan_json, plan_text
 if TYPE_CHECKING:
     import argparse
 
-    from pipeline.app.make import Counts
+    from pipeline.app.wanted import Counts
     from pipeline.job.job import Job
     from pipeline.job.survey import Survey
 
@@ -31,18 +30,17 @@ def perform(arguments: argparse.Namespace) -> int:
     console = Console(arguments)
     job = load_job(arguments.job, overrides=overrides_of(arguments))
     ledger = read_ledger(Path(job.out))
-    with surveyed(job) as (plan, read):
-        view = _view(job, plan, Wanted(job, plan, read, ledger).counts())
+    with asked(job) as wish:
+        view = _view(job, wish.plan, Wanted(wish, ledger).counts())
     if console.is_json:
-        console.emit(plan_json(view))
+        console.emit({**plan_json(view), "event": "summary", "exit_code": 0})
     else:
         console.say(plan_text(view, style=console.style))
     return 0
 
 
 def _view(job: Job, plan: Survey, counts: Counts) -> PlanView:
-    again = sum(n for why, n in counts.failed_by_why.items() if not Why(why).is_final)
-    to_send = counts.owed + again
+    to_send = counts.to_send
     per_minute = job.limits.requests_per_minute
     name_for = Naming.of(job.path).path_for
     return PlanView(

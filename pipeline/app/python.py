@@ -34,8 +34,12 @@ def run(job: Job) -> Report:
     stopped later says so in ``report.stop``.
     """
     if _is_in_a_loop():
+        link = _Link()
         with ThreadPoolExecutor(1, thread_name_prefix="imagebatch") as thread:
-            return thread.submit(_make, job).result()
+            try:
+                return thread.submit(_make, job, watch=link.watch).result()
+            finally:
+                link.cut()  # an interrupt of this thread ends the run in the other
     return _make(job, heeds_signals=threading.current_thread() is threading.main_thread())
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.app.console import Console
+from pipeline.app.flags import flags_of, overrides_of
 from pipeline.app.make import remake
-from pipeline.app.run import flags_of, manner_of, overrides_of, told
+from pipeline.app.run import manner_of, told
 from pipeline.job.load import load_frozen
 from pipeline.store.opening import find
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import shlex
-import sys
 import time
 from typing import TYPE_CHECKING
 
 from pipeline.app.console import Console
+from pipeline.app.flags import flags_of, overrides_of
 from pipeline.app.make import Manner, Report, make
-from pipeline.job.job import Overrides
 from pipeline.job.load import load_job
 from pipeline.view.progress import Progress
 from pipeline.view.report import summary_json, summary_text
@@ -26,16 +25,6 @@ def perform(arguments: argparse.Namespace) -> int:
     job = load_job(arguments.job, overrides=overrides_of(arguments))
     report = make(job, manner_of(arguments, console, _again(arguments)), console.note)
     return told(report, console)
-
-
-def overrides_of(arguments: argparse.Namespace) -> Overrides:
-    """What the command line says over the job file."""
-    return Overrides(
-        out=getattr(arguments, "out", None),
-        provider=arguments.provider,
-        settings=tuple(arguments.set),
-        limit=arguments.limit,
-    )
 
 
 def manner_of(arguments: argparse.Namespace, console: Console, again: str) -> Manner:
@@ -55,26 +44,16 @@ def manner_of(arguments: argparse.Namespace, console: Console, again: str) -> Ma
 
 
 def told(report: Report, console: Console) -> int:
-    """Print the summary; returns the exit code. ``-q`` silences success only."""
-    ending = report.ending
+    """Tell how it ended; returns the exit code."""
+    ending, tally = report.ending, report.tally
     if console.is_json:
-        console.emit(summary_json(ending, report.tally))
-    elif ending.exit_code or not console.is_quiet:
-        stream = sys.stderr if ending.exit_code and console.is_quiet else sys.stdout
-        text = summary_text(ending, report.tally, style=console.style_for(stream))
-        stream.write(f"{text}\n")
+        console.emit(summary_json(ending, tally))
+    else:
+        console.conclude(
+            lambda style: summary_text(ending, tally, style=style),
+            is_success=not ending.exit_code,
+        )
     return ending.exit_code
-
-
-def flags_of(arguments: argparse.Namespace) -> list[str]:
-    """The flags that the next command needs too, as they were given."""
-    flags: list[str] = []
-    for name in ("out", "provider", "limit"):
-        if (value := getattr(arguments, name, None)) is not None:
-            flags += [f"--{name}", str(value)]
-    for setting in arguments.set:
-        flags += ["--set", setting]
-    return flags
 
 
 def _again(arguments: argparse.Namespace) -> str:

@@ -16,5 +16,9 @@ if TYPE_CHECKING:
 def perform(arguments: argparse.Namespace) -> int:
     """Print it."""
     schema = json_schema(arguments.which)
-    Console(arguments).say(orjson.dumps(schema, option=orjson.OPT_INDENT_2).decode())
+    console = Console(arguments)
+    if console.is_json:
+        console.emit(schema)
+    else:
+        console.say(orjson.dumps(schema, option=orjson.OPT_INDENT_2).decode())
     return 0

@@ -180,11 +180,13 @@ class Pool:
             return heappop(self._waiting)[2]
         if not self._may_take_new():
             return None
-        task = next(self._new, None)
-        if task is None:
-            self._is_exhausted = True
+        try:
+            task = next(self._new, None)
+        except Stop as stop:
+            self.stop(stop)
             return None
-        return _Errand(task=task)
+        self._is_exhausted = task is None
+        return _Errand(task=task) if task else None
 
     def _is_all_done(self) -> bool:
         return self._is_exhausted and not self._at_once and not self._waiting and self._n_busy == 0

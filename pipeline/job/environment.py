@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+from pipeline.job.checks import is_loopback
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -17,8 +19,11 @@ def environment() -> Mapping[str, str]:
 
 
 def proxy_for(address: str) -> str | None:
-    """The proxy that HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY ask for, None for none."""
+    """The proxy that HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY ask for, None for none.
+
+    What stays on this machine needs none, and a key sent there must not leave it.
+    """
     url, proxies = urlsplit(address), getproxies()
-    if proxy_bypass(url.hostname or ""):
+    if is_loopback(address) or proxy_bypass(url.hostname or ""):
         return None
     return proxies.get(url.scheme) or proxies.get("all")

@@ -2,43 +2,59 @@
 
 What aiohttp does that a client must know is kept here: it would follow a redirect with another
 method, its own parser errors carry a fake status of 400, its default of 100 connections is a
-hidden semaphore, and a chunk that is malformed hangs until the total time-out; so there is one
-deadline here for silence and for the whole exchange.
+hidden semaphore, a kept connection may be dead already, and a malformed chunk hangs for ever; so
+there is a deadline of our own for silence, and one for the whole exchange.
 """
 
 from __future__ import annotations
 
 import asyncio
+import io
 import time
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 import aiohttp
+from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError
 
 from pipeline.core.model import Reply, Request, Secret
 from pipeline.core.ports import Break, Broken
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
-    from types import TracebackType
+    from types import SimpleNamespace, TracebackType
 
 READ_BYTES = 128 * 1024
 """The read buffer of one connection; aiohttp holds at most twice that."""
 
+STALE_S = 1.0
+"""A kept connection that breaks within this many seconds of sending was dead before.
+
+Such a break is known within a round trip. A provider that took the request and died over it may
+have begun to charge, and takes longer; what breaks later is therefore never sent again from here.
+"""
+
+_LOST_CONNECTION = (aiohttp.ClientOSError, aiohttp.ClientConnectionResetError)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """Where to send, and as whom. ``headers`` go out with every request."""
+    """Where to send, as whom, and through which proxy; ``headers`` go out with every request.
+
+    ``base_url`` has no slash at its end. ``proxy`` is an ``http://`` URL, with user and password
+    where it wants them; the environment is not looked at.
+    """
 
     base_url: str
     key: Secret | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    proxy: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
-    """How long to wait, in seconds, and for how much, in bytes."""
+    """How long to wait, in seconds, and for how much, in bytes after decompression."""
 
     connect_s: float
     idle_s: float
@@ -53,26 +69,14 @@ class Http:
         """Nothing is opened before ``async with``."""
         self._address = address
         self._patience = patience
-        self._session: aiohttp.ClientSession | None = None
+        self._sessions = AsyncExitStack()
+        self._kept: aiohttp.ClientSession | None = None
+        self._fresh: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         """Open the pool."""
-        headers = {
-            "Accept": "application/json, text/event-stream",
-            # Base64 of a picture hardly compresses, and a cut gzip body goes unnoticed.
-            "Accept-Encoding": "identity",
-            "User-Agent": "imagebatch",
-            **self._address.headers,
-        }
-        if self._address.key:
-            headers["Authorization"] = f"Bearer {self._address.key.reveal()}"
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0),
-            timeout=aiohttp.ClientTimeout(total=None, connect=self._patience.connect_s),
-            headers=headers,
-            read_bufsize=READ_BYTES,
-            cookie_jar=aiohttp.DummyCookieJar(),
-        )
+        self._kept = await self._sessions.enter_async_context(self._session(is_kept=True))
+        self._fresh = await self._sessions.enter_async_context(self._session(is_kept=False))
         return self
 
     async def __aexit__(
@@ -82,62 +86,80 @@ class Http:
         traceback: TracebackType | None,
     ) -> None:
         """Close every connection."""
-        if self._session:
-            await self._session.close()
+        await self._sessions.aclose()
 
     @asynccontextmanager
     async def send(self, request: Request) -> AsyncIterator[Reply]:
         """``POST`` the request; raises :class:`Broken`, here or while the body is read."""
-        async with self._exchange("POST", request.path, request.body) as reply:
+        async with self._exchange(_ask(self._address, request.path, request.body)) as reply:
             yield reply
 
     @asynccontextmanager
     async def get(self, path: str) -> AsyncIterator[Reply]:
         """``GET`` a path below the base URL, in the same way."""
-        async with self._exchange("GET", path, None) as reply:
+        async with self._exchange(_ask(self._address, path, None)) as reply:
             yield reply
 
-    @asynccontextmanager
-    async def _exchange(self, method: str, path: str, body: bytes | None) -> AsyncIterator[Reply]:
-        assert self._session
-        deadline = _Deadline(self._patience)
-        has_head = False
-        try:
-            async with (
-                asyncio.timeout_at(deadline.next_at()) as timer,
-                self._session.request(
-                    method,
-                    self._address.base_url + path,
-                    data=body,
-                    headers={"Content-Type": "application/json"} if body else None,
-                    allow_redirects=False,
-                ) as response,
-            ):
-                has_head = True
-                yield Reply(
-                    status=response.status,
-                    headers={name.lower(): value for name, value in response.headers.items()},
-                    arrived_at=time.time(),
-                    body=self._body(response, deadline, timer),
-                )
-        except TimeoutError as error:
-            raise Broken(_how_it_timed_out(error, deadline)) from None
-        except aiohttp.ClientError as error:
-            raise Broken(_how_it_broke(error, has_head=has_head), _told(error)) from None
+    def _session(self, *, is_kept: bool) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, force_close=not is_kept),
+            timeout=aiohttp.ClientTimeout(total=None, connect=self._patience.connect_s),
+            read_bufsize=READ_BYTES,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            proxy=self._address.proxy,
+            trace_configs=[_tracing()],
+        )
 
-    async def _body(
-        self, response: aiohttp.ClientResponse, deadline: _Deadline, timer: asyncio.Timeout
-    ) -> AsyncIterator[bytes]:
-        n_bytes = 0
+    @asynccontextmanager
+    async def _exchange(self, ask: _Ask) -> AsyncIterator[Reply]:
+        deadline = _Deadline(self._patience)
+        response = await self._response(ask, deadline)
         try:
-            async for chunk in response.content.iter_any():
-                timer.reschedule(deadline.next_at())
-                n_bytes += len(chunk)
-                if n_bytes > self._patience.most_body_bytes:
-                    raise Broken(Break.TOO_LARGE, f"{self._patience.most_body_bytes} bytes")
-                yield chunk
-        except aiohttp.ClientError as error:
-            raise Broken(_how_it_broke(error, has_head=True), _told(error)) from None
+            yield Reply(
+                status=response.status,
+                headers={name.lower(): value for name, value in response.headers.items()},
+                arrived_at=time.time(),
+                body=_Body(response, deadline, self._patience.most_body_bytes),
+            )
+        finally:
+            response.close()  # and its connection with it, unless the body was read to its end
+
+    async def _response(self, ask: _Ask, deadline: _Deadline) -> aiohttp.ClientResponse:
+        """The reply, its head read. A request that met a stale connection goes out once more."""
+        assert self._kept
+        assert self._fresh
+        trip = _Trip(deadline)
+        met = await trip.response(self._kept, ask)
+        if trip.is_stale:
+            met = await _Trip(deadline).response(self._fresh, ask)
+        if isinstance(met, Broken):
+            raise met
+        return met
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ask:
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes | None = field(repr=False)
+
+
+def _ask(address: Address, path: str, body: bytes | None) -> _Ask:
+    """The request itself. A session's own headers would go to the proxy too, the key included."""
+    headers = {
+        "Accept": "application/json, text/event-stream",
+        # Base64 of a picture hardly compresses, and a cut gzip body goes unnoticed.
+        "Accept-Encoding": "identity",
+        "User-Agent": "imagebatch",
+        **address.headers,
+    }
+    if body is not None:
+        headers["Content-Type"] = "application/json"
+    if address.key:
+        headers["Authorization"] = f"Bearer {address.key.reveal()}"
+    method = "GET" if body is None else "POST"
+    return _Ask(method=method, url=address.base_url + path, headers=headers, body=body)
 
 
 class _Deadline:
@@ -146,38 +168,163 @@ class _Deadline:
     def __init__(self, patience: Patience) -> None:
         self._loop = asyncio.get_running_loop()
         self._idle_s = patience.idle_s
-        self._end = self._loop.time() + patience.total_s
+        self.end = self._loop.time() + patience.total_s
 
     @property
-    def is_over(self) -> bool:
-        return self._loop.time() >= self._end
+    def how_it_passed(self) -> Break:
+        return Break.TOTAL if self._loop.time() >= self.end else Break.IDLE
 
     def next_at(self) -> float:
-        return min(self._end, self._loop.time() + self._idle_s)
+        return min(self.end, self._loop.time() + self._idle_s)
 
 
-def _how_it_timed_out(error: TimeoutError, deadline: _Deadline) -> Break:
-    if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return Break.CONNECT_TIMEOUT
-    return Break.TOTAL if deadline.is_over else Break.IDLE
+class _Trip:
+    """A request on its way to the head of its reply, and what aiohttp's tracing tells of it.
+
+    A break comes back as a value: an exception raised where another is handled carries it along
+    as its context, and aiohttp's hold the request's headers, the key among them.
+    """
+
+    def __init__(self, deadline: _Deadline) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._deadline = deadline
+        self._timer = asyncio.timeout_at(deadline.end)
+        self._is_reused = False
+        self._left_at: float | None = None
+        self.is_stale = False
+
+    def reuse(self) -> None:
+        """The connection is a kept one."""
+        self._is_reused = True
+
+    def leave(self) -> None:
+        """Connected; from here on silence counts."""
+        self._left_at = self._loop.time()
+        self._timer.reschedule(self._deadline.next_at())
+
+    async def response(
+        self, session: aiohttp.ClientSession, ask: _Ask
+    ) -> aiohttp.ClientResponse | Broken:
+        try:
+            async with self._timer:
+                return await session.request(
+                    ask.method,
+                    ask.url,
+                    headers=ask.headers,
+                    # As a file it goes out piece by piece, reference images and all.
+                    data=None if ask.body is None else io.BytesIO(ask.body),
+                    allow_redirects=False,
+                    # A plain function: who records requests copies what they are given, and a
+                    # timer cannot be copied.
+                    trace_request_ctx=lambda step: step(self),
+                )
+        except TimeoutError:
+            has_left = self._left_at is not None
+            return Broken(self._deadline.how_it_passed if has_left else Break.CONNECT_TIMEOUT)
+        except aiohttp.ClientError as error:
+            self.is_stale = self._is_reused and self._shows_staleness(error)
+            return Broken(self._how_it_broke(error), _told(error))
+
+    def _shows_staleness(self, error: aiohttp.ClientError) -> bool:
+        """Whether the connection was closed without a byte of a reply, and at once."""
+        if isinstance(error, aiohttp.ServerDisconnectedError):
+            is_silent = isinstance(error.message, str)  # else: the part of the head that came
+        else:
+            is_silent = isinstance(error, _LOST_CONNECTION)
+        is_soon = self._left_at is None or self._loop.time() - self._left_at < STALE_S
+        return is_silent and is_soon
+
+    def _how_it_broke(self, error: aiohttp.ClientError) -> Break:
+        match error:
+            case aiohttp.ClientConnectorDNSError():
+                return Break.DNS
+            case aiohttp.ClientSSLError():
+                return Break.TLS
+        if self._left_at is None or isinstance(error, aiohttp.ClientConnectorError):
+            return Break.REFUSED  # by the host, its network, or the proxy on the way
+        return Break.GARBLED if isinstance(error, aiohttp.ClientResponseError) else Break.RESET
 
 
-def _how_it_broke(error: aiohttp.ClientError, *, has_head: bool) -> Break:
-    """Before the request left, before the reply came, or inside it."""
-    match error:
-        case aiohttp.ClientConnectorDNSError():
-            return Break.DNS
-        case aiohttp.ClientSSLError():
-            return Break.TLS
-        case aiohttp.ClientConnectorError():
-            return Break.REFUSED
-        case aiohttp.ClientResponseError():
-            return Break.GARBLED
-        case aiohttp.ClientPayloadError():
-            return Break.CUT
-    return Break.CUT if has_head else Break.RESET
+class _Body:
+    """The pieces of a body as they arrive.
+
+    An object and not a generator: a reader who stops early leaves nothing half run behind.
+    """
+
+    def __init__(
+        self, response: aiohttp.ClientResponse, deadline: _Deadline, most_bytes: int
+    ) -> None:
+        self._response = response
+        self._deadline = deadline
+        self._most_bytes = most_bytes
+        self._n_bytes = 0
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        piece = await self._piece()
+        if isinstance(piece, Broken):
+            raise piece
+        if not piece:
+            raise StopAsyncIteration
+        self._n_bytes += len(piece)
+        if self._n_bytes > self._most_bytes:
+            raise Broken(Break.TOO_LARGE, f"{self._most_bytes} bytes")
+        return piece
+
+    async def _piece(self) -> bytes | Broken:
+        """What has arrived, in one piece; empty at the end."""
+        try:
+            async with asyncio.timeout_at(self._deadline.next_at()):
+                return await self._response.content.readany()
+        except TimeoutError:
+            how = Break.GARBLED if self._is_beyond_parsing else self._deadline.how_it_passed
+        except aiohttp.ClientPayloadError as error:
+            is_cut = not isinstance(error.__cause__, ContentEncodingError)
+            how = Break.CUT if is_cut else Break.GARBLED
+        except aiohttp.ClientError:
+            how = Break.CUT
+        except RuntimeError:
+            if not self._is_beyond_parsing:
+                raise
+            how = Break.GARBLED
+        return Broken(how, f"{self._n_bytes} bytes had come")
+
+    @property
+    def _is_beyond_parsing(self) -> bool:
+        """Whether a malformed chunk came.
+
+        aiohttp then closes the connection and tells nobody: who waits goes on waiting, and who
+        reads later meets a RuntimeError, "Connection closed.".
+        """
+        connection = self._response.connection
+        protocol = connection.protocol if connection else None
+        return protocol is not None and isinstance(protocol.exception(), HttpProcessingError)
+
+
+def _tracing() -> aiohttp.TraceConfig:
+    """Tells a trip of its connection; every request brings its trip along."""
+
+    async def reuse(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
+        context.trace_request_ctx(_Trip.reuse)
+
+    async def leave(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
+        context.trace_request_ctx(_Trip.leave)
+
+    tracing = aiohttp.TraceConfig()
+    tracing.on_connection_reuseconn.append(reuse)
+    tracing.on_request_headers_sent.append(leave)
+    return tracing
 
 
 def _told(error: aiohttp.ClientError) -> str:
-    """What the network said; never the repr, which for some of these holds the headers."""
-    return str(error) if isinstance(error, aiohttp.ClientConnectionError) else type(error).__name__
+    """What the network said; nothing that may quote a header of either side."""
+    match error:
+        case aiohttp.ClientHttpProxyError():
+            return f"the proxy answered {error.status}"
+        case aiohttp.ClientOSError() | aiohttp.ClientConnectionResetError():
+            return str(error)
+        case aiohttp.ClientResponseError():
+            return error.message.partition(":")[0]
+    return ""

@@ -15,7 +15,7 @@ from pipeline.core.model import Keep, Made, Receipt
 from pipeline.errors import DiskTrouble
 from pipeline.store import lock, opening, status
 from pipeline.store.choice import Chosen, choose
-from pipeline.store.durable import Calls, Disk, Durability, FilePart, trouble
+from pipeline.store.durable import STATE, Calls, Disk, Durability, FilePart, trouble
 from pipeline.store.ledger import Ledger
 from pipeline.store.manifest import Manifest
 from pipeline.store.metadata import METADATA, metadata_of
@@ -28,7 +28,11 @@ if TYPE_CHECKING:
 
     from pipeline.core.model import Image, Outcome, Task
 
+PROMPTS = f"{STATE}/prompts.jsonl"
+"""Where prompts that came on standard input are kept."""
+
 _N_THREADS = 4
+_PIECE_BYTES = 1 << 20
 _EXTENSIONS = {
     "image/png": "png",
     "image/jpeg": "jpg",
@@ -130,6 +134,11 @@ class Folder:
             is_news = self._disk.read(opening.JOB) != job.encode()
         if is_news:
             self._disk.write_whole(opening.JOB, [job.encode()])
+
+    def keep_prompts(self, file: Path) -> None:
+        """Keep the prompts that came on standard input: a later run may get nothing there."""
+        with trouble(f"reading {file}"), file.open("rb") as prompts:
+            self._disk.write_whole(PROMPTS, iter(lambda: prompts.read(_PIECE_BYTES), b""))
 
     def note_plan(self, *, wanted: int, unwanted: Iterable[str] = ()) -> None:
         """Note how many tasks the job wants, and the ids in the manifest it no longer wants."""

@@ -6,7 +6,7 @@ import fcntl
 import os
 import socket
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -52,8 +52,9 @@ class Lock:
 
 def take(disk: Disk, *, run: str, wait_s: float = 0.0) -> Lock:
     """Take the lock, waiting up to ``wait_s`` seconds; raises :class:`Locked` naming the holder."""
-    fd = disk.open(LOCK, os.O_RDWR | os.O_CREAT)
-    try:
+    with ExitStack() as undo:
+        fd = disk.open(LOCK, os.O_RDWR | os.O_CREAT)
+        undo.callback(os.close, fd)
         _flock(fd, wait_s, disk)
         left_behind = _holder_in(fd)
         me = Holder(
@@ -65,9 +66,7 @@ def take(disk: Disk, *, run: str, wait_s: float = 0.0) -> Lock:
         os.ftruncate(fd, 0)
         os.pwrite(fd, orjson.dumps(asdict(me)), 0)
         disk.sync(fd)
-    except BaseException:
-        os.close(fd)
-        raise
+        undo.pop_all()
     return Lock(fd=fd, left_behind=left_behind)
 
 

@@ -1,0 +1,127 @@
+"""What a job asks for, beside what its folder tells of: made, failed, owed."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections import Counter
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.core.model import Why
+from pipeline.errors import BadJob, Fault
+from pipeline.job.job import Filed
+from pipeline.job.plan import tasks as tasks_of
+from pipeline.job.sources import rows, spool
+from pipeline.job.survey import Survey, survey
+from pipeline.store.folder import PROMPTS
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+    from pipeline.core.model import Task
+    from pipeline.job.job import Job
+    from pipeline.job.plan import Read
+    from pipeline.job.rows import Row
+    from pipeline.store.ledger import Ledger
+
+_FINAL = frozenset(str(why) for why in Why if why.is_final)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A job whose every row was looked at once; ``read`` starts another way through them.
+
+    ``stdin`` is where standard input was spooled to, None where the job does not read it.
+    """
+
+    job: Job
+    plan: Survey
+    read: Read
+    stdin: Path | None
+
+
+@contextmanager
+def asked(job: Job) -> Iterator[Asked]:
+    """Look at every row of ``job``; standard input is spooled for as long as the context lasts.
+
+    Raises :class:`BadJob` with every fault.
+    """
+    with ExitStack() as stack:
+        stdin = _spooled(job, stack)
+
+        def read() -> Iterator[Row | Fault]:
+            return rows(job.prompts, stdin=stdin)
+
+        yield Asked(job=job, plan=survey(job, read), read=read, stdin=stdin)
+
+
+def _spooled(job: Job, stack: ExitStack) -> Path | None:
+    """Standard input in a file; where it brings nothing, what an earlier run was given there."""
+    if not (isinstance(job.prompts, Filed) and job.prompts.path == "-"):
+        return None
+    kept = Path(job.out) / PROMPTS
+    if sys.stdin is None or (sys.stdin.isatty() and kept.is_file()):
+        return kept
+    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="imagebatch-"))
+    spooled = Path(folder) / "stdin.jsonl"
+    spool(sys.stdin.buffer, spooled)
+    return kept if not spooled.stat().st_size and kept.is_file() else spooled
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Wanted tasks as they stand."""
+
+    made: int
+    failed_by_why: Mapping[str, int]
+    owed: int
+
+    @property
+    def to_send(self) -> int:
+        """How many a run would ask for: the owed, and the failed that may succeed."""
+        return self.owed + sum(n for why, n in self.failed_by_why.items() if why not in _FINAL)
+
+    @property
+    def failed(self) -> int:
+        """How many failed in all."""
+        return sum(self.failed_by_why.values())
+
+
+class Wanted:
+    """What a job wants beside what its folder's ledger tells of."""
+
+    def __init__(self, asked: Asked, ledger: Ledger) -> None:
+        """The plan may want only the first tasks; ``unwanted`` is seen from the whole plan."""
+        self._asked = asked
+        self._ledger = ledger
+        self.unwanted: Collection[str] = ()
+        if ledger.n_lines:
+            whole = replace(asked.plan, n_wanted=asked.plan.n_tasks)
+            self.unwanted = set(ledger.ids()).difference(task.id for task in self._tasks(whole))
+
+    def owed(self) -> Iterator[Task]:
+        """The tasks to ask for, in plan order; raises :class:`BadJob` where rows have gone."""
+        n_wanted = self._asked.plan.n_wanted
+        for task in self._tasks(self._asked.plan):
+            n_wanted -= 1
+            if self._ledger.owes(task.id):
+                yield task
+        if n_wanted:
+            what = "was changed while the run went on. Run the same command to go on"
+            raise BadJob([Fault(self._asked.job.prompts.label, 0, 0, "", what)])
+
+    def counts(self) -> Counts:
+        """How the wanted tasks stand now."""
+        n_wanted = self._asked.plan.n_wanted
+        if not self._ledger.n_lines:
+            return Counts(0, {}, n_wanted)
+        words = Counter(self._ledger.word_of(task.id) for task in self._tasks(self._asked.plan))
+        del words[None]
+        owed = n_wanted - words.total()
+        return Counts(words.pop("made", 0), {str(why): n for why, n in words.items()}, owed)
+
+    def _tasks(self, plan: Survey) -> Iterator[Task]:
+        return tasks_of(self._asked.job, plan, self._asked.read)

@@ -1,0 +1,149 @@
+"""Job file, profile and command line become one job; and a job becomes a file again."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from pipeline.core.model import Keep
+from pipeline.job.job import Filed, Job, Listed
+from pipeline.job.matrix import Matrix
+from pipeline.job.rows import Row, row_of
+from pipeline.job.spec import LimitsSpec, PromptFile, RowSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pipeline.job.job import Chosen, Place
+    from pipeline.job.spec import JobSpec, MatrixSpec, Prompts
+
+_PAINTER = "simulator/painter"  # any name does where nobody names one
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a job file does not say itself: where it lies and what the command line wants.
+
+    ``name`` is used where the file gives none; ``out`` is absolute; ``prompts_path`` and
+    ``prompts_label`` are where a prompts file is and what it is called; ``lines`` those of the
+    listed prompts.
+    """
+
+    source: str
+    name: str
+    out: str
+    prompts_path: str
+    prompts_label: str
+    lines: Sequence[int]
+    places: Mapping[str, Place]
+    limit: int | None
+
+
+def resolve(spec: JobSpec, chosen: Chosen, around: Surroundings) -> Job:
+    """The job as it will run. The profile's values hold where the job is silent."""
+    profile = chosen.profile
+    params = {**profile.params, **spec.params}
+    stream = params.pop("stream", profile.stream)
+    streamed = profile.model_copy(update={"stream": stream})
+    return Job(
+        name=around.name,
+        source=around.source,
+        chosen=dataclasses.replace(chosen, profile=streamed),
+        model=spec.model or profile.model or (_PAINTER if chosen.is_simulated else None),
+        prompts=_prompts(spec.prompts, around),
+        template=spec.template,
+        matrix=_matrix(spec.matrix),
+        samples=spec.samples,
+        aspect_ratio=spec.aspect_ratio,
+        image_size=spec.image_size,
+        seed=spec.seed,
+        params=params,
+        keep=spec.keep,
+        out=around.out,
+        path=spec.output.path,
+        durability=spec.output.durability,
+        verify=spec.output.verify,
+        limits=tighter(spec.limits, profile.limits),
+        retry=spec.retry,
+        timeouts=spec.timeouts,
+        stop=spec.stop,
+        limit=around.limit,
+        places=around.places,
+    )
+
+
+def tighter(job: LimitsSpec, profile: LimitsSpec) -> LimitsSpec:
+    """Of every limit that either of the two gives, the lower one."""
+    given = [limits for limits in (job, profile) if "concurrency" in limits.model_fields_set]
+    rates = [r for limits in (job, profile) if (r := limits.requests_per_minute) is not None]
+    says_adaptive = job if "adaptive" in job.model_fields_set else profile
+    return LimitsSpec(
+        concurrency=min((limits.concurrency for limits in given), default=job.concurrency),
+        requests_per_minute=min(rates, default=None),
+        adaptive=says_adaptive.adaptive,
+    )
+
+
+def _prompts(prompts: Prompts, around: Surroundings) -> Listed | Filed:
+    if isinstance(prompts, PromptFile):
+        is_stdin = prompts.file == "-"
+        return Filed(
+            label="<stdin>" if is_stdin else around.prompts_label,
+            path="-" if is_stdin else around.prompts_path,
+            column=prompts.column,
+            id=prompts.id,
+            limit=prompts.limit,
+        )
+    specs = (RowSpec(prompt=one) if isinstance(one, str) else one for one in prompts)
+    rows = map(row_of, specs, around.lines)
+    return Listed(label=around.source, rows=tuple(rows))
+
+
+def _matrix(spec: MatrixSpec | None) -> Matrix:
+    if spec is None:
+        return Matrix()
+    axes = dict(spec.__pydantic_extra__ or {})
+    return Matrix(axes=axes, exclude=spec.exclude, include=spec.include)
+
+
+def as_mapping(job: Job) -> dict[str, Any]:
+    """The mapping a job file holds that resolves to this job again; no secrets, no folder."""
+    axes = {**job.matrix.axes, **_entries(job.matrix)}
+    every = {
+        "name": job.name,
+        "provider": job.chosen.reference,
+        "model": job.model,
+        "prompts": _as_prompts(job.prompts),
+        "template": job.template,
+        "matrix": axes or None,
+        "samples": job.samples,
+        "aspect_ratio": job.aspect_ratio,
+        "image_size": job.image_size,
+        "seed": job.seed,
+        "params": {**job.params, "stream": job.profile.stream},
+        "keep": job.keep.value,
+        "output": {"path": job.path, "durability": job.durability, "verify": job.verify},
+        "limits": job.limits.model_dump(exclude={"images_per_minute"}),
+        "retry": job.retry.model_dump(),
+        "timeouts": job.timeouts.model_dump(),
+        "stop": job.stop.model_dump(),
+    }
+    return {key: value for key, value in every.items() if value is not None}
+
+
+def _entries(matrix: Matrix) -> dict[str, Any]:
+    both = {"exclude": list(matrix.exclude), "include": list(matrix.include)}
+    return {key: entries for key, entries in both.items() if entries}
+
+
+def _as_prompts(prompts: Listed | Filed) -> Any:
+    if isinstance(prompts, Listed):
+        return [_as_row(row) for row in prompts.rows]
+    every = {"file": prompts.path, "column": prompts.column}
+    return {**every, "id": prompts.id, "limit": prompts.limit}
+
+
+def _as_row(row: Row) -> Any:
+    settings = {k: v.value if isinstance(v, Keep) else v for k, v in row.settings.items()}
+    whole = {"prompt": row.prompt, **settings, **row.meta}
+    return whole if len(whole) > 1 else row.prompt
