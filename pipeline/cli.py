@@ -27,15 +27,17 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code and never lets a traceback reach a person."""
-    signal.signal(signal.SIGTERM, _end)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end)
     words = sys.argv[1:] if argv is None else list(argv)
     try:
         return _perform(_parser().parse_args(words))
     except Stop as stop:
         return _told(stop, words)
-    except KeyboardInterrupt:
-        told = "interrupted; nothing was lost. Run the same command to go on"
-        return _told(Interrupted(told, signal_number=signal.SIGINT), words)
+    except _Ended as ended:
+        how = "interrupted" if ended.number == signal.SIGINT else "ended by SIGTERM"
+        told = f"{how}; nothing was lost. Run the same command to go on"
+        return _told(Interrupted(told, signal_number=ended.number), words)
     except BrokenPipeError:
         _stop_talking()
         return 128 + signal.SIGPIPE
@@ -53,8 +55,20 @@ def _perform(arguments: argparse.Namespace) -> int:
     return perform(arguments)
 
 
+class _Ended(KeyboardInterrupt):
+    """A signal outside of a run; of this family, so that nobody on the way takes it for an error.
+
+    Of KeyboardInterrupt itself the interpreter remembers that it was raised inside an ``exec``,
+    as in the making of a dataclass, and would end by the signal instead of our exit code.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
 def _end(number: int, _: FrameType | None) -> NoReturn:
-    raise Interrupted("ended by SIGTERM; nothing was lost", signal_number=number)
+    raise _Ended(number)
 
 
 def _told(stop: Stop, words: Sequence[str]) -> int:
@@ -95,7 +109,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"imagebatch {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for add in (_add_run, _add_plan, _add_rerun, _add_status, _add_models, _add_simulate):
+    for add in (
+        _add_run,
+        _add_plan,
+        _add_rerun,
+        _add_status,
+        _add_models,
+        _add_doctor,
+        _add_simulate,
+    ):
         add(commands)
     schema = _command(commands, "schema", "the JSON Schema of a job or a provider profile")
     schema.add_argument("which", nargs="?", choices=["job", "provider"], default="job")
@@ -139,6 +161,18 @@ def _add_status(commands: _Commands) -> None:
 def _add_models(commands: _Commands) -> None:
     models = _command(commands, "models", "the provider's models that make images")
     models.add_argument("--provider", metavar="NAME|FILE", help="default: simulator")
+    models.add_argument(
+        "--refresh", action="store_true", help="ask again; else a list is kept for a day"
+    )
+
+
+def _add_doctor(commands: _Commands) -> None:
+    doctor = _command(commands, "doctor", "check address, key and models of a provider")
+    doctor.add_argument("--provider", metavar="NAME|FILE", help="default: simulator")
+    doctor.add_argument("--model", metavar="M", help="default: the profile's")
+    doctor.add_argument(
+        "--spend", action="store_true", help="also make two images, plain and streamed"
+    )
 
 
 def _add_simulate(commands: _Commands) -> None:

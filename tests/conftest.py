@@ -1,17 +1,25 @@
-"""The provider that tests ask: a simulator on a real socket, with its bill."""
+"""The provider that tests ask, a simulator with its bill on a real socket, and a desk."""
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+import asyncio
+import signal
+import threading
+from concurrent.futures import Future
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from commands import Desk
 
 from pipeline.provider.simulator.server import listening
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
     from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
+
+    from commands import Serving
 
     from pipeline.core.simulation import Simulation
     from pipeline.provider.simulator.server import Listening
@@ -43,3 +51,39 @@ def simulator() -> Callable[[Simulation], AbstractAsyncContextManager[Address]]:
             yield Address.of(server)
 
     return playing
+
+
+@pytest.fixture
+def desk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Desk]:
+    """A folder of one's own and a command line in it."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield Desk(tmp_path, monkeypatch, capsys)
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
+def provider() -> Serving:
+    """``with provider(Simulation(...)) as there``: a server in a thread of its own."""
+
+    @contextmanager
+    def serving(simulation: Simulation) -> Iterator[Listening]:
+        up: Future[tuple[Listening, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+
+        async def serve() -> None:
+            over = asyncio.Event()
+            async with listening(simulation) as server:
+                up.set_result((server, asyncio.get_running_loop(), over))
+                await over.wait()
+
+        thread = threading.Thread(target=asyncio.run, args=(serve(),))
+        thread.start()
+        server, loop, over = up.result(timeout=10)
+        try:
+            yield server
+        finally:
+            loop.call_soon_threadsafe(over.set)
+            thread.join()
+
+    return serving

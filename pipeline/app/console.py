@@ -75,6 +75,7 @@ class Console:
             Mode.QUIET if self.is_quiet else mode,
             err=sys.stderr,
             json_to=sys.stdout if self.is_json else None,
+            is_verbose=self.is_verbose,
         )
         return tuple(map(_Unheard, voices))
 

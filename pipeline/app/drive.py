@@ -9,6 +9,8 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pipeline.app import catalog
+from pipeline.app.asking import provider_for
 from pipeline.app.clock import SystemClock
 from pipeline.engine.pool import Guards, Pool, Stages
 from pipeline.engine.retry import Caps, Retry
@@ -16,12 +18,13 @@ from pipeline.engine.worker import Worker
 from pipeline.errors import Guarded, Interrupted, Stop
 from pipeline.job.environment import proxy_for
 from pipeline.limit.gate import Gate
-from pipeline.provider.chat import Chat
+from pipeline.provider.catalog import Catalog
 from pipeline.provider.http import Address, Http, Patience
+from pipeline.provider.remote import Remote
 from pipeline.provider.simulator.child import running
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from pipeline.core.model import Secret, Task
     from pipeline.core.ports import Observer
@@ -35,7 +38,8 @@ GO_ON = "Run the same command to go on"
 class Run:
     """What one run works with. ``max_runtime_s`` counts from when :meth:`Driver.drive` begins.
 
-    ``ticks``: called every ``tick_every_s`` seconds while it goes on.
+    ``tick`` is called every ``tick_every_s`` seconds while it goes on. ``doubts`` is given what the
+    provider's list says against one of ``models``; None: the list is not asked for.
     """
 
     job: Job
@@ -45,6 +49,8 @@ class Run:
     max_runtime_s: float | None = None
     tick: Callable[[], None] | None = None
     tick_every_s: float | None = None
+    models: Collection[str] = ()
+    doubts: Callable[[str], None] | None = None
 
 
 class Driver:
@@ -80,6 +86,7 @@ class Driver:
                 return await self._pool.run(tasks)
             finally:
                 self.n_cut_off = self._pool.n_cut_off
+                self._pool = None
 
     def stop(self, reason: Stop, *, grace_s: float | None = None) -> None:
         """Send no more, drain for ``grace_s`` (default: the job's). In the loop's thread."""
@@ -110,25 +117,38 @@ class Driver:
         base_url = profile.base_url or ""
         if profile.simulator:
             base_url = await stack.enter_async_context(running(profile.simulator))
-        transport = await stack.enter_async_context(
-            Http(
-                Address(
-                    base_url=base_url,
-                    key=key,
-                    headers=profile.headers,
-                    proxy=proxy_for(base_url),
-                ),
-                Patience(
-                    connect_s=job.timeouts.connect,
-                    idle_s=job.timeouts.idle,
-                    total_s=job.timeouts.total,
-                    most_body_bytes=profile.max_body,
-                ),
-            )
+        address = Address(
+            base_url=base_url, key=key, headers=profile.headers, proxy=proxy_for(base_url)
         )
+        patience = Patience(
+            connect_s=job.timeouts.connect,
+            idle_s=job.timeouts.idle,
+            total_s=job.timeouts.total,
+            most_body_bytes=profile.max_body,
+        )
+        transport = await stack.enter_async_context(Http(address, patience))
+        links = Remote(address, patience) if profile.remote_images else None
         mask = key.masked_in if key else str
-        provider = Chat(is_streamed=profile.stream, mask=mask)
-        return Worker(provider=provider, transport=transport, store=self._run.folder)
+        listed = await self._catalog(transport, base_url)
+        return Worker(
+            provider=provider_for(profile, mask=mask, gives=listed.gives),
+            transport=transport,
+            store=self._run.folder,
+            links=await stack.enter_async_context(links) if links else None,
+            problem_of=self._run.folder.problem_of if job.verify == "decode" else None,
+        )
+
+    async def _catalog(self, http: Http, base_url: str) -> Catalog:
+        """The models the provider lists. The embedded one serves every name."""
+        run = self._run
+        if run.doubts is None or run.job.is_simulated:
+            return Catalog()
+        listed = await catalog.known(
+            http, base_url=base_url, key=run.key, dialect=run.job.profile.dialect
+        )
+        for doubt in catalog.doubts(listed, run.models, run.job.chosen):
+            run.doubts(doubt)
+        return listed
 
     def _new_pool(self, worker: Worker) -> Pool:
         job = self._run.job
@@ -152,7 +172,11 @@ class Driver:
             clock=SystemClock(),
             provider=job.provider,
         )
-        guards = Guards(failures_in_a_row=job.stop.failures_in_a_row, grace_s=job.stop.grace_int)
+        guards = Guards(
+            failures_in_a_row=job.stop.failures_in_a_row,
+            grace_s=job.stop.grace_int,
+            n_models=len(self._run.models),
+        )
         return Pool(stages, guards, n_workers=limits.concurrency)
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:

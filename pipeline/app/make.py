@@ -116,7 +116,8 @@ def make(job: Job, manner: Manner, note: Callable[[str], None]) -> Report:
     """Make every image the job wants that is not there yet.
 
     Local checks come first and cost nothing: input, lock, output folder; then the first request.
-    ``note`` is told of duplicates. Raises the Stops that come before that request.
+    ``note`` is told of duplicates and of models nobody lists. Raises the Stops that come before
+    that request.
     """
     with asked(job) as wish:
         if wish.plan.repeated:
@@ -130,6 +131,7 @@ def make(job: Job, manner: Manner, note: Callable[[str], None]) -> Report:
             folder.freeze(freeze(job))
             folder.note_plan(wanted=wish.plan.n_tasks, unwanted=wanted.unwanted)
             making = _Making(job, folder, manner, _tally_of(wanted.counts()))
+            making.doubt(wish.plan.models, note)
             return making.report_on(wanted.owed(), wanted.counts)
 
 
@@ -142,6 +144,7 @@ def remake(
         n_chosen = len(chosen) if job.limit is None else min(len(chosen), job.limit)
         tally = Tally(wanted=n_chosen, started_at=time.monotonic())
         making = _Making(job, folder, manner, tally)
+        making.doubt(tuple({task.model for task in chosen}), _silently)
         return making.report_on(islice(chosen, n_chosen), lambda: _counts_of(folder))
 
 
@@ -153,6 +156,12 @@ class _Making:
         self._folder = folder
         self._manner = manner
         self._tally = tally
+        self._models: tuple[str, ...] = ()
+        self._note: Callable[[str], None] = _silently
+
+    def doubt(self, models: tuple[str, ...], note: Callable[[str], None]) -> None:
+        """Tell ``note`` where the provider does not list one of ``models``."""
+        self._models, self._note = models, note
 
     def report_on(self, tasks: Iterator[Task], counts: Callable[[], Counts]) -> Report:
         """Settle ``tasks``, then tell how the folder stands; ``counts`` are taken afterwards."""
@@ -165,11 +174,10 @@ class _Making:
         return self._report(stop, counts(), n_cut_off=driver.n_cut_off if driver else 0)
 
     def _driven(self, driver: Driver, tasks: Iterator[Task]) -> Stop | None:
-        """Run the loop; afterwards SIGTERM means again what it meant before."""
+        """Run the loop; afterwards signals mean again what they meant before."""
         with ExitStack() as afterwards:
-            if self._manner.heeds_signals:
-                before = signal.getsignal(signal.SIGTERM)
-                afterwards.callback(signal.signal, signal.SIGTERM, before)
+            for number in (signal.SIGINT, signal.SIGTERM) if self._manner.heeds_signals else ():
+                afterwards.callback(signal.signal, number, signal.getsignal(number))
             return asyncio.run(self._drive(driver, tasks))
 
     def _driver(self) -> Driver | None:
@@ -186,6 +194,8 @@ class _Making:
                 max_runtime_s=self._manner.max_runtime_s,
                 tick=self._tick,
                 tick_every_s=min(self._teller.period_s or IN_FLIGHT_EVERY_S, IN_FLIGHT_EVERY_S),
+                models=self._models,
+                doubts=self._note,
             )
         )
 
@@ -223,6 +233,10 @@ class _Making:
             tally=self._tally,
             stop=stop,
         )
+
+
+def _silently(_: str) -> None:
+    """Say nothing."""
 
 
 def _counts_of(folder: Folder) -> Counts:

@@ -6,9 +6,13 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.app import catalog
 from pipeline.app.console import Console
 from pipeline.app.flags import overrides_of
 from pipeline.app.wanted import Wanted, asked
+from pipeline.errors import NotAllowed
+from pipeline.job.environment import environment
+from pipeline.job.keys import key_of
 from pipeline.job.load import load_job
 from pipeline.job.naming import Naming
 from pipeline.store.status import read_ledger
@@ -19,7 +23,7 @@ if TYPE_CHECKING:
 
     from pipeline.app.wanted import Counts
     from pipeline.job.job import Job
-    from pipeline.job.survey import Survey
+    from pipeline.job.plan import Survey
 
 LIKELY_IMAGE_BYTES = 1_500_000
 """A 1024 x 1024 PNG of a real model."""
@@ -32,11 +36,26 @@ def perform(arguments: argparse.Namespace) -> int:
     ledger = read_ledger(Path(job.out))
     with asked(job) as wish:
         view = _view(job, wish.plan, Wanted(wish, ledger).counts())
+        models = wish.plan.models
+    for doubt in _doubts(job, models):
+        console.note(doubt)
     if console.is_json:
         console.emit({**plan_json(view), "event": "summary", "exit_code": 0})
     else:
         console.say(plan_text(view, style=console.style))
     return 0
+
+
+def _doubts(job: Job, models: tuple[str, ...]) -> tuple[str, ...]:
+    """What the list of models has against them, where an earlier command has kept it."""
+    if job.is_simulated:
+        return ()
+    try:
+        key = key_of(job.chosen, environment())
+    except NotAllowed:  # a plan needs none
+        key = None
+    there = catalog.kept(job.profile.base_url or "", key)
+    return catalog.doubts(there.catalog, models, job.chosen) if there else ()
 
 
 def _view(job: Job, plan: Survey, counts: Counts) -> PlanView:

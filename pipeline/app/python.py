@@ -19,7 +19,7 @@ from pipeline.errors import Interrupted
 from pipeline.view.progress import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, Callable
 
     from pipeline.app.drive import Driver
     from pipeline.core.model import Outcome
@@ -43,7 +43,7 @@ def run(job: Job) -> Report:
     return _make(job, heeds_signals=threading.current_thread() is threading.main_thread())
 
 
-async def stream(job: Job) -> AsyncIterator[Outcome]:
+async def stream(job: Job) -> AsyncGenerator[Outcome, None]:
     """Every outcome of this run as soon as it is kept; what was made before is not repeated.
 
     Leaving the loop early stops the run: nothing more is sent, what is in flight still lands.

@@ -10,12 +10,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.app.asking import advice_for
 from pipeline.core.model import Why
 from pipeline.errors import BadJob, Fault
 from pipeline.job.job import Filed
 from pipeline.job.plan import tasks as tasks_of
 from pipeline.job.sources import rows, spool
-from pipeline.job.survey import Survey, survey
+from pipeline.job.survey import survey
+from pipeline.provider.references import Library
 from pipeline.store.folder import PROMPTS
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
     from pipeline.core.model import Task
     from pipeline.job.job import Job
-    from pipeline.job.plan import Read
+    from pipeline.job.plan import Advice, Read, Survey
     from pipeline.job.rows import Row
     from pipeline.store.ledger import Ledger
 
@@ -41,6 +43,7 @@ class Asked:
     plan: Survey
     read: Read
     stdin: Path | None
+    advice: Advice
 
 
 @contextmanager
@@ -55,7 +58,9 @@ def asked(job: Job) -> Iterator[Asked]:
         def read() -> Iterator[Row | Fault]:
             return rows(job.prompts, stdin=stdin)
 
-        yield Asked(job=job, plan=survey(job, read), read=read, stdin=stdin)
+        advice = advice_for(job, Library())
+        plan = survey(job, read, advice=advice)
+        yield Asked(job=job, plan=plan, read=read, stdin=stdin, advice=advice)
 
 
 def _spooled(job: Job, stack: ExitStack) -> Path | None:
@@ -124,4 +129,5 @@ class Wanted:
         return Counts(words.pop("made", 0), {str(why): n for why, n in words.items()}, owed)
 
     def _tasks(self, plan: Survey) -> Iterator[Task]:
-        return tasks_of(self._asked.job, plan, self._asked.read)
+        asked = self._asked
+        return tasks_of(asked.job, plan, asked.read, advice=asked.advice)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from pipeline.core.ports import Part
     from pipeline.errors import Stop
 
 
@@ -80,12 +79,29 @@ class Secret:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """An input image: an absolute path with the SHA-256 of what lies there, or an https URL.
+
+    A URL is handed on as it is and has no ``sha256``.
+    """
+
+    source: str
+    sha256: str | None = None
+
+    @property
+    def identity(self) -> str:
+        """What a task's id takes in: the content where it is known, not its name."""
+        return self.sha256 or self.source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """One request to be made: the unit of planning, retry and record.
 
     ``id`` hashes what is asked. ``index`` numbers the combination of row and matrix cell from 0,
     ``sample`` the wanted images of one combination from 0. ``vars`` holds the matrix axes,
     ``meta`` the row's other columns (its own id under ``id``), both as they were written.
+    ``references`` are sent after the text, in this order.
     """
 
     id: str
@@ -100,15 +116,21 @@ class Task:
     keep: Keep = Keep.ALL
     vars: Mapping[str, Any] = field(default_factory=dict)
     meta: Mapping[str, Any] = field(default_factory=dict)
+    references: tuple[Reference, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What goes out for one attempt: a path below the base URL and a JSON body."""
+    """What goes out for one attempt: a path below the base URL and a JSON body.
+
+    Where ``more`` follows, ``body`` is only the beginning of the JSON. A reference in there stands
+    for its image as a data URL, which the transport puts in as it sends: it is in no body.
+    """
 
     path: str
     body: bytes
     is_streamed: bool
+    more: tuple[bytes | Reference, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,11 +147,22 @@ class Reply:
     body: AsyncIterator[bytes]
 
 
+class Part(Protocol):
+    """A file being written that has no name yet; it is kept or discarded as a whole."""
+
+    def write(self, piece: bytes) -> None:
+        """Append ``piece``; raises :class:`pipeline.errors.DiskTrouble`."""
+
+    def discard(self) -> None:
+        """Remove it; harmless when it was kept or removed already."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
     """An image whose bytes were checked; they lie in ``part`` until the store keeps them.
 
-    ``file`` is where they are kept, relative to the output folder. ``media_type`` follows the bytes, not the label they came with; ``sha256`` is hexadecimal.
+    ``file`` is where they are kept, relative to the output folder. ``media_type`` follows the
+    bytes, not the label they came with; ``sha256`` is hexadecimal.
     """
 
     part: Part
@@ -143,7 +176,10 @@ class Image:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a reply says beside its images. ``text`` and ``detail`` hold no base64, no key."""
+    """What a reply says beside its images. ``text`` and ``detail`` hold no base64, no key.
+
+    ``warnings``: what is odd about a reply that was taken all the same, a sentence each.
+    """
 
     text: str | None = None
     detail: str | None = None
@@ -151,6 +187,7 @@ class Answer:
     request_id: str | None = None
     usage: Mapping[str, Any] = field(default_factory=dict)
     cost_usd: float | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +195,8 @@ class Failure:
     """An attempt without image: a row of the fault table, filled in.
 
     ``retry_after_s``: the server's hint, seconds from now. ``stop`` ends the whole run: the task
-    is then in no line and stays owed; ``n_tries_before_stop`` more tries are allowed first.
+    is then in no line and stays owed; ``n_tries_before_stop`` more tries are allowed first, which
+    cost no attempt. ``is_of_the_model``: a job of several models goes on without this one.
     """
 
     why: Why
@@ -166,6 +204,7 @@ class Failure:
     retry_after_s: float | None = None
     is_maybe_billed: bool = False
     stop: Stop | None = None
+    is_of_the_model: bool = False
     n_tries_before_stop: int = 0
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         Answer,
         Failure,
         Outcome,
+        Part,
         Receipt,
         Reply,
         Request,
@@ -29,17 +30,25 @@ class Break(StrEnum):
     DNS = "host name not found"
     TLS = "TLS handshake failed"
     CONNECT_TIMEOUT = "no connection in time"
+    UNSENDABLE = "the request cannot be sent"
     IDLE = "nothing arrived for too long"
     TOTAL = "the whole exchange took too long"
     RESET = "the connection broke before the reply"
     CUT = "the connection broke inside the reply"
     GARBLED = "not a valid HTTP reply"
     TOO_LARGE = "the reply is larger than max_body"
+    FORBIDDEN = "links are followed over https, and to public addresses only"
 
     @property
     def is_before_sending(self) -> bool:
         """Whether the request cannot have reached the provider, so cannot have been billed."""
-        return self in {Break.REFUSED, Break.DNS, Break.TLS, Break.CONNECT_TIMEOUT}
+        return self in {
+            Break.REFUSED,
+            Break.DNS,
+            Break.TLS,
+            Break.CONNECT_TIMEOUT,
+            Break.UNSENDABLE,
+        }
 
 
 class Broken(Exception):
@@ -51,16 +60,6 @@ class Broken(Exception):
         self.how = how
 
 
-class Part(Protocol):
-    """A file being written that has no name yet; it is kept or discarded as a whole."""
-
-    def write(self, piece: bytes) -> None:
-        """Append ``piece``; raises :class:`pipeline.errors.DiskTrouble`."""
-
-    def discard(self) -> None:
-        """Remove it; harmless when it was kept or removed already."""
-
-
 class Reader(Protocol):
     """Reads one reply as its bytes arrive."""
 
@@ -69,6 +68,9 @@ class Reader(Protocol):
 
     def close(self, broken: Broken | None = None) -> Found | Failure:
         """The verdict; ``broken`` when the body broke off before its end."""
+
+    def linked(self, reply: Reply) -> Reader:
+        """A reader for what stands at one of :attr:`Found.links`: the image itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,10 +87,14 @@ class Sighting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A reply with at least one whole image, in the order the reply gives them."""
+    """A reply with at least one whole image, in the order the reply gives them.
+
+    ``links``: addresses to fetch the images from, where the reply gave those instead.
+    """
 
     images: tuple[Sighting, ...]
     answer: Answer
+    links: tuple[str, ...] = ()
 
 
 class Provider(Protocol):
@@ -109,6 +115,13 @@ class Transport(Protocol):
 
     def send(self, request: Request) -> AbstractAsyncContextManager[Reply]:
         """Open the exchange; raises :class:`Broken`."""
+
+
+class Links(Protocol):
+    """Follows the links of replies."""
+
+    def open(self, link: str) -> AbstractAsyncContextManager[Reply]:
+        """Open what a reply links to, showing no key to anyone; raises :class:`Broken`."""
 
 
 class Ending(Enum):
@@ -186,9 +199,13 @@ class TriedAgain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
-    """A task has its outcome, and the outcome is kept."""
+    """A task has its outcome, and the outcome is kept.
+
+    ``was_out``: an attempt of it has just come back; False where it was given up unasked.
+    """
 
     receipt: Receipt
+    was_out: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,6 +213,14 @@ class Held:
     """The endpoint asked everyone to wait ``wait_s`` seconds."""
 
     wait_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """The run goes on without ``model``; its tasks are given up unasked."""
+
+    model: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,7 +232,7 @@ class Draining:
     grace_s: float
 
 
-Event = Sent | TriedAgain | Settled | Held | Draining
+Event = Sent | TriedAgain | Settled | Held | LeftOut | Draining
 
 
 class Observer(Protocol):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from heapq import heappop, heappush
 from math import inf
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ from pipeline.core.ports import (
     Ending,
     Gate,
     Held,
+    LeftOut,
     Observer,
     Sent,
     Settled,
@@ -30,7 +31,8 @@ from pipeline.core.ports import (
     Ticket,
     TriedAgain,
 )
-from pipeline.engine.retry import LONGEST_HINT_S, History, Retry
+from pipeline.engine.errand import Errand
+from pipeline.engine.retry import LONGEST_HINT_S, Retry
 from pipeline.engine.worker import Got
 from pipeline.errors import Guarded, Interrupted, Stop, Unreachable
 
@@ -58,26 +60,15 @@ class Stages:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guards:
-    """When to stop: ``failures_in_a_row`` settled by the provider's fault; drain ``grace_s``."""
+    """When to stop: ``failures_in_a_row`` settled by the provider's fault; drain ``grace_s``.
+
+    ``n_models``: how many the tasks ask for. The run goes on without one that cannot be served,
+    until none is left.
+    """
 
     failures_in_a_row: int
     grace_s: float
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class _Errand:
-    """A task on its way, with what happened to it so far."""
-
-    task: Task
-    history: History = field(default_factory=History)
-    n_sent: int = 0
-    started_at: str = ""
-    cost_usd: float | None = None
-    n_maybe_billed: int = 0
-
-    def add_cost(self, cost_usd: float | None) -> None:
-        if cost_usd is not None:
-            self.cost_usd = (self.cost_usd or 0.0) + cost_usd
+    n_models: int = 1
 
 
 class Pool:
@@ -92,8 +83,8 @@ class Pool:
         self._guards = guards
         self._n_workers = n_workers
         self._new: Iterator[Task] = iter(())
-        self._waiting: list[tuple[float, int, _Errand]] = []
-        self._at_once: deque[_Errand] = deque()
+        self._waiting: list[tuple[float, int, Errand]] = []
+        self._at_once: deque[Errand] = deque()
         self._n_waited = 0
         self._n_busy = 0
         self._front = asyncio.Lock()
@@ -103,6 +94,7 @@ class Pool:
         self._is_exhausted = False
         self._was_ever_answered = False
         self._n_failed_in_a_row = 0
+        self._left_out: dict[str, Failure] = {}
         self.n_cut_off = 0
 
     @property
@@ -141,19 +133,25 @@ class Pool:
         while turn := await self._turn():
             errand, ticket = turn
             try:
-                await self._attempt(errand, ticket)
+                await (self._attempt(errand, ticket) if ticket else self._forgo(errand))
             except Stop as stop:
                 self.stop(stop)
             finally:
                 self._n_busy -= 1
                 self._changed.set()
 
-    async def _turn(self) -> tuple[_Errand, Ticket] | None:
-        """Leave to send and the errand to send; None when there is nothing left to do."""
+    async def _turn(self) -> tuple[Errand, Ticket | None] | None:
+        """Leave to send and the errand to send; None when there is nothing left to do.
+
+        An errand whose model was left out needs no leave, and does not wait for it.
+        """
         async with self._front:
             while self._stop is None:
                 self._changed.clear()
                 now = self._stages.clock.now()
+                if self._left_out and (errand := self._take_left_out(now)):
+                    self._n_busy += 1
+                    return errand, None
                 wait_s = max(self._wait_for_work(now), self._stages.gate.wait(now))
                 if wait_s <= 0 and (errand := self._take(now)):
                     self._n_busy += 1
@@ -173,7 +171,17 @@ class Pool:
         # While an endpoint is down the heap would otherwise swallow the whole job.
         return not self._is_exhausted and len(self._waiting) < 2 * self._n_workers
 
-    def _take(self, now: float) -> _Errand | None:
+    def _take_left_out(self, now: float) -> Errand | None:
+        """The next errand, if its model was left out; else it stays the next."""
+        errand = self._take(now)
+        if errand is None or errand.task.model in self._left_out:
+            return errand
+        self._at_once.appendleft(errand)
+        return None
+
+    def _take(self, now: float) -> Errand | None:
+        if self._stop:
+            return None
         if self._at_once:
             return self._at_once.popleft()
         if self._waiting and self._waiting[0][0] <= now:
@@ -186,7 +194,7 @@ class Pool:
             self.stop(stop)
             return None
         self._is_exhausted = task is None
-        return _Errand(task=task) if task else None
+        return Errand(task=task) if task else None
 
     def _is_all_done(self) -> bool:
         return self._is_exhausted and not self._at_once and not self._waiting and self._n_busy == 0
@@ -197,7 +205,7 @@ class Pool:
             async with asyncio.timeout(None if wait_s == inf else wait_s):
                 await self._changed.wait()
 
-    async def _attempt(self, errand: _Errand, ticket: Ticket) -> None:
+    async def _attempt(self, errand: Errand, ticket: Ticket) -> None:
         clock = self._stages.clock
         errand.started_at = errand.started_at or clock.utc()
         errand.n_sent += 1
@@ -234,15 +242,18 @@ class Pool:
         failure = result if isinstance(result, Failure) else None
         hint_s = failure.retry_after_s if failure else None
         self._stages.gate.back(ticket, now, _ending(result), retry_after_s=hint_s)
-        if hint_s and hint_s >= SHORTEST_HOLD_TOLD_S:
+        if hint_s and hint_s >= SHORTEST_HOLD_TOLD_S and not (failure and failure.stop):
             self._stages.observer.see(Held(wait_s=hint_s))
 
-    async def _failed(self, errand: _Errand, failure: Failure, latency_s: float) -> None:
+    async def _failed(self, errand: Errand, failure: Failure, latency_s: float) -> None:
         errand.n_maybe_billed += failure.is_maybe_billed
         wait_s = self._stages.retry.wait_after(errand.history, failure)
-        if stop := self._reason_to_stop(errand, failure):
+        if self._leaves_out(errand, failure):
+            wait_s = None
+        elif stop := self._reason_to_stop(errand, failure):
             self.stop(stop)
-        elif wait_s is not None:
+            return
+        if wait_s is not None:
             self._put_back(errand, failure, wait_s)
         else:
             course = self._course(errand, latency_s)
@@ -250,10 +261,31 @@ class Pool:
                 Failed(task=errand.task, why=failure.why, answer=failure.answer, course=course)
             )
 
-    def _reason_to_stop(self, errand: _Errand, failure: Failure) -> Stop | None:
+    async def _forgo(self, errand: Errand) -> None:
+        """Give up a task unasked: its model was left out, for the reason that others met."""
+        failure = self._left_out[errand.task.model]
+        answer = Answer(detail=failure.answer.detail)
+        course = self._course(errand, 0.0)
+        failed = Failed(task=errand.task, why=failure.why, answer=answer, course=course)
+        await self._settle(failed, was_out=False)
+
+    def _leaves_out(self, errand: Errand, failure: Failure) -> bool:
+        """Whether the run goes on without this errand's model, from now on or already."""
+        model = errand.task.model
+        if not (failure.is_of_the_model and failure.stop and errand.is_sure_of(failure)):
+            return False
+        if len(self._left_out.keys() | {model}) >= self._guards.n_models:
+            return False
+        self._was_ever_answered = True
+        if model not in self._left_out:
+            self._left_out[model] = failure
+            reason = str(failure.stop)
+            self._stages.observer.see(LeftOut(model=model, reason=reason))
+        return True
+
+    def _reason_to_stop(self, errand: Errand, failure: Failure) -> Stop | None:
         if failure.stop:
-            n_such = errand.history.endings[failure.why]
-            return failure.stop if n_such > failure.n_tries_before_stop else None
+            return failure.stop if errand.is_sure_of(failure) else None
         if failure.why is Why.UNREACHABLE and not self._was_ever_answered:
             return Unreachable(f"the provider cannot be reached: {failure.answer.detail}")
         self._was_ever_answered |= failure.why not in {Why.UNREACHABLE, Why.TIMEOUT}
@@ -262,7 +294,7 @@ class Pool:
             return Guarded(f"the provider asks to wait until {until}. Run again then")
         return None
 
-    def _put_back(self, errand: _Errand, failure: Failure, wait_s: float) -> None:
+    def _put_back(self, errand: Errand, failure: Failure, wait_s: float) -> None:
         """A 429 that costs no attempt goes to the front: the gate is what holds it."""
         if wait_s == 0:
             self._at_once.append(errand)
@@ -280,9 +312,11 @@ class Pool:
             )
         )
 
-    async def _settle(self, outcome: Outcome) -> None:
+    async def _settle(self, outcome: Outcome, *, was_out: bool = True) -> None:
         receipt = await self._stages.store.keep(outcome)
-        self._stages.observer.see(Settled(receipt=receipt))
+        self._stages.observer.see(Settled(receipt=receipt, was_out=was_out))
+        if outcome.task.model in self._left_out:
+            return
         is_their_fault = isinstance(outcome, Failed) and outcome.why.is_the_providers_fault
         self._n_failed_in_a_row = self._n_failed_in_a_row + 1 if is_their_fault else 0
         if self._n_failed_in_a_row >= self._guards.failures_in_a_row:
@@ -294,16 +328,9 @@ class Pool:
                 )
             )
 
-    def _course(self, errand: _Errand, latency_s: float) -> Course:
-        return Course(
-            attempts=errand.n_sent,
-            started_at=errand.started_at,
-            finished_at=self._stages.clock.utc(),
-            latency_s=round(latency_s, 3),
-            cost_usd=errand.cost_usd,
-            n_maybe_billed=errand.n_maybe_billed,
-            provider=self._stages.provider,
-        )
+    def _course(self, errand: Errand, latency_s: float) -> Course:
+        clock, provider = self._stages.clock, self._stages.provider
+        return errand.course(finished_at=clock.utc(), latency_s=latency_s, provider=provider)
 
 
 def _ending(result: Got | Failure | None) -> Ending:

@@ -86,7 +86,11 @@ class Retry:
     def wait_after(self, history: History, failure: Failure) -> float | None:
         """Seconds until the next try, None to give up. Adds ``failure`` to ``history``."""
         is_free = failure.why is Why.THROTTLED and self._is_throttling_free
-        history.add(failure, is_free=is_free)
+        # What may stop the run is tried again on the house, to be sure of it.
+        is_to_be_sure = history.endings[failure.why] < failure.n_tries_before_stop
+        history.add(failure, is_free=is_free or is_to_be_sure)
+        if is_to_be_sure:
+            return self._wait(history)
         if is_free:
             return 0.0  # the gate holds everyone, this task included
         if self._is_enough(history) or not self._is_worth_it(history):

@@ -6,14 +6,22 @@ not kept is discarded here, also when the attempt is cancelled.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pipeline.core.model import Answer, Failure, Image, Task
-from pipeline.core.ports import Broken, Found
+from pipeline.core.model import Answer, Failure, Image, Task, Why
+from pipeline.core.ports import Break, Broken, Found
 
 if TYPE_CHECKING:
-    from pipeline.core.ports import Part, Provider, Reader, Sighting, Store, Transport
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from pipeline.core.model import Part, Reply
+    from pipeline.core.ports import Links, Provider, Reader, Sighting, Store, Transport
+
+MOST_LINKS = 16
+"""The most links of one reply that are followed."""
+N_FETCHES = 2
+"""How often a link is opened where the connection breaks: its image is paid for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,11 +35,25 @@ class Got:
 class Worker:
     """Makes attempts; holds nothing between two of them."""
 
-    def __init__(self, *, provider: Provider, transport: Transport, store: Store) -> None:
-        """The three stages an attempt passes."""
+    def __init__(
+        self,
+        *,
+        provider: Provider,
+        transport: Transport,
+        store: Store,
+        links: Links | None = None,
+        problem_of: Callable[[Image], Awaitable[str | None]] | None = None,
+    ) -> None:
+        """The three stages an attempt passes; where a profile and a job want it, two more.
+
+        ``links`` follows the addresses a reply gives instead of images. ``problem_of`` says what a
+        closer look finds wrong with an image, None if nothing.
+        """
         self._provider = provider
         self._transport = transport
         self._store = store
+        self._links = links
+        self._problem_of = problem_of
 
     async def attempt(self, task: Task) -> Got | Failure:
         """Ask once. Raises a Stop where the disk refuses."""
@@ -41,8 +63,10 @@ class Worker:
             verdict = await self._exchange(task, parts)
             if isinstance(verdict, Failure):
                 return verdict
-            kept = tuple(_image(sighting, parts[sighting.number]) for sighting in verdict.images)
-            return Got(images=kept, answer=verdict.answer)
+            images = tuple(_image(sighting, parts[sighting.number]) for sighting in verdict.images)
+            result = await self._looked_at(Got(images=images, answer=verdict.answer))
+            kept = result.images if isinstance(result, Got) else ()
+            return result
         finally:
             for part in parts.values():
                 if all(part is not image.part for image in kept):
@@ -53,14 +77,76 @@ class Worker:
         try:
             async with self._transport.send(self._provider.request_for(task)) as reply:
                 reader = self._provider.reader_of(reply, task)
-                async for chunk in reply.body:
-                    for number, piece in reader.feed(chunk):
-                        if number not in parts:
-                            parts[number] = self._store.part()
-                        parts[number].write(piece)
+                await self._read(reply, reader, parts)
         except Broken as broken:
             return reader.close(broken) if reader else self._provider.failure_of(broken)
-        return reader.close()
+        verdict = reader.close()
+        if isinstance(verdict, Found) and verdict.links:
+            return await self._followed(verdict, reader, parts)
+        return verdict
+
+    async def _read(self, reply: Reply, reader: Reader, parts: dict[int, Part]) -> None:
+        async for chunk in reply.body:
+            for number, piece in reader.feed(chunk):
+                if number not in parts:
+                    parts[number] = self._store.part()
+                parts[number].write(piece)
+
+    async def _followed(
+        self, found: Found, reader: Reader, parts: dict[int, Part]
+    ) -> Found | Failure:
+        """The images at the links instead of the links."""
+        images: dict[str, Sighting] = {}
+        problems: list[str | None] = []
+        for link in found.links[:MOST_LINKS]:
+            there = await self._fetched(link, reader, parts)
+            if isinstance(there, Failure):
+                problems.append(there.answer.detail)
+            else:
+                images |= {one.sha256: one for one in there.images if one.sha256 not in images}
+        told = [f"a linked image could not be had: {one}" for one in dict.fromkeys(problems)]
+        if not images:
+            return _bad_image(found.answer, told)
+        return Found(images=tuple(images.values()), answer=_with_warnings(found.answer, told))
+
+    async def _fetched(self, link: str, reader: Reader, parts: dict[int, Part]) -> Found | Failure:
+        assert self._links
+        n_left = N_FETCHES
+        while True:
+            n_left -= 1
+            linked: Reader | None = None
+            try:
+                async with self._links.open(link) as reply:
+                    linked = reader.linked(reply)
+                    await self._read(reply, linked, parts)
+            except Broken as broken:
+                if n_left and broken.how is not Break.FORBIDDEN:
+                    continue
+                return linked.close(broken) if linked else _unreachable(broken)
+            return linked.close()
+
+    async def _looked_at(self, got: Got) -> Got | Failure:
+        """The images that stand a closer look, where one is wanted."""
+        if self._problem_of is None:
+            return got
+        problems = [(image, await self._problem_of(image)) for image in got.images]
+        told = [problem for _, problem in problems if problem]
+        if len(told) == len(problems):
+            return _bad_image(got.answer, told)
+        sound = tuple(image for image, problem in problems if not problem)
+        return Got(images=sound, answer=_with_warnings(got.answer, told))
+
+
+def _bad_image(answer: Answer, problems: Iterable[str]) -> Failure:
+    return Failure(why=Why.BAD_IMAGE, answer=replace(answer, detail="; ".join(problems)))
+
+
+def _unreachable(broken: Broken) -> Failure:
+    return Failure(why=Why.BAD_IMAGE, answer=Answer(detail=str(broken)))
+
+
+def _with_warnings(answer: Answer, more: Iterable[str]) -> Answer:
+    return replace(answer, warnings=(*answer.warnings, *more))
 
 
 def _image(sighting: Sighting, part: Part) -> Image:

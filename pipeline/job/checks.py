@@ -35,6 +35,7 @@ _OWN_PARAMS = {
     "model": "`model:` of the job, or of a row",
     "messages": "`prompts:` and `template:`",
 }
+MOST_REFERENCES = 16
 
 
 def mistake(what: str) -> PydanticCustomError:
@@ -46,20 +47,6 @@ def _later(value: Any, info: ValidationInfo) -> Any:
     if value in (None, False, [], {}):
         return value
     raise mistake(f"`{info.field_name}` is not supported yet: leave it out")
-
-
-def only(*now: Any) -> Any:
-    """The check that lets through what works today of the words there will be."""
-
-    def check(value: Any, info: ValidationInfo) -> Any:
-        if value in now:
-            return value
-        raise mistake(
-            f"`{info.field_name}: {value}` is not supported yet: leave it out "
-            f"or write {' or '.join(map(str, now))}"
-        )
-
-    return AfterValidator(check)
 
 
 def _named(value: str) -> str:
@@ -98,6 +85,11 @@ def _template(value: str) -> str:
     except BadTemplate as bad:
         raise mistake(str(bad)) from None
     return value
+
+
+def _listed(value: Any) -> Any:
+    """One reference where a list of them is meant is a list of one."""
+    return [value] if isinstance(value, str) else value
 
 
 def _path(value: str) -> str:
@@ -221,6 +213,11 @@ Word = Annotated[str, AfterValidator(_one_line)]
 FileName = Annotated[Word, AfterValidator(_prompt_file)]
 TemplateText = Annotated[str, AfterValidator(_written), AfterValidator(_template)]
 PathText = Annotated[str, AfterValidator(_path)]
+References = Annotated[
+    list[Annotated[Word, AfterValidator(_template)]],
+    Field(max_length=MOST_REFERENCES),
+    BeforeValidator(_listed, json_schema_input_type=str | list[str]),
+]
 Ratio = Annotated[str, BeforeValidator(_literal), AfterValidator(_ratio)]
 Size = Annotated[str, BeforeValidator(_literal), AfterValidator(_size)]
 OwnId = Annotated[

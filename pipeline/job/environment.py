@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -16,6 +17,21 @@ if TYPE_CHECKING:
 def environment() -> Mapping[str, str]:
     """The variables of this process, as they are now."""
     return os.environ
+
+
+def cache_folder() -> Path | None:
+    """Where this user keeps what can be had again, None where there is no such place.
+
+    The XDG base directory specification: ``XDG_CACHE_HOME`` where it is absolute, else
+    ``~/.cache``.
+    """
+    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if named.is_absolute():
+        return named / "imagebatch"
+    try:
+        return Path.home() / ".cache" / "imagebatch"
+    except RuntimeError:
+        return None
 
 
 def proxy_for(address: str) -> str | None:

@@ -84,19 +84,22 @@ class Filed:
 class Job:
     """What the user wants, parsed and frozen.
 
-    ``out`` is the absolute output folder. ``params`` are the profile's overlaid by the job's,
+    ``out`` is the absolute output folder, ``folder`` the job file's own, which references are
+    found from. ``params`` are the profile's overlaid by the job's,
     ``limits`` the tighter of both. ``model`` is None only where every row or an axis must name
     one. ``profile.stream`` is what the job asks for.
     """
 
     name: str
     source: str = field(compare=False)
+    folder: str = field(compare=False)
     chosen: Chosen
     model: str | None
     prompts: Listed | Filed
     template: str | None
     matrix: Matrix
     samples: int
+    references: tuple[str, ...]
     aspect_ratio: str | None
     image_size: str | None
     seed: int | None

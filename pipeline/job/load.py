@@ -152,6 +152,7 @@ class _Loading:
             n_listed = len(spec.prompts)
         return resolve.Surroundings(
             source=self._source,
+            folder=absolute(self._folder),
             name=name,
             out=absolute(from_home(given or default)),
             prompts_path=absolute(Path(label)),

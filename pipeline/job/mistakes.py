@@ -37,6 +37,7 @@ _SAYS = {
     "model_type": "must be a mapping of keys to values, not {input}",
     "dataclass_type": "must be a mapping of keys to values, not {input}",
     "too_short": "must not be empty",
+    "too_long": "must hold at most {max_length}, not {actual_length}",
 }
 
 

@@ -23,10 +23,12 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 # YAML 1.1 ends a line at these, editors and YAML 1.2 do not: they are hidden from the parser.
 _BREAKS = "\u0085\u2028\u2029"
-_STAND_INS = "\uf185\uf128\uf129"
+_STAND_INS = "\ufdd0\ufdd1\ufdd2"  # noncharacters, which no text has
 _HIDE = str.maketrans(_BREAKS, _STAND_INS)
 _SHOW = str.maketrans(_STAND_INS, _BREAKS)
-_UNPRINTABLE = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_UNPRINTABLE = re.compile(
+    r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufdcf\ufdf0-\ufffd\U00010000-\U0010ffff]"
+)
 
 
 class Faulted(Exception):

@@ -24,12 +24,13 @@ _PAINTER = "simulator/painter"  # any name does where nobody names one
 class Surroundings:
     """What a job file does not say itself: where it lies and what the command line wants.
 
-    ``name`` is used where the file gives none; ``out`` is absolute; ``prompts_path`` and
-    ``prompts_label`` are where a prompts file is and what it is called; ``lines`` those of the
-    listed prompts.
+    ``folder`` is the file's own, absolute, as ``out`` is. ``name`` is used where the file gives
+    none; ``prompts_path`` and ``prompts_label`` are where a prompts file is and what it is called;
+    ``lines`` those of the listed prompts.
     """
 
     source: str
+    folder: str
     name: str
     out: str
     prompts_path: str
@@ -48,12 +49,14 @@ def resolve(spec: JobSpec, chosen: Chosen, around: Surroundings) -> Job:
     return Job(
         name=around.name,
         source=around.source,
+        folder=around.folder,
         chosen=dataclasses.replace(chosen, profile=streamed),
         model=spec.model or profile.model or (_PAINTER if chosen.is_simulated else None),
         prompts=_prompts(spec.prompts, around),
         template=spec.template,
         matrix=_matrix(spec.matrix),
         samples=spec.samples,
+        references=tuple(spec.references),
         aspect_ratio=spec.aspect_ratio,
         image_size=spec.image_size,
         seed=spec.seed,
@@ -117,6 +120,7 @@ def as_mapping(job: Job) -> dict[str, Any]:
         "template": job.template,
         "matrix": axes or None,
         "samples": job.samples,
+        "references": list(job.references) or None,
         "aspect_ratio": job.aspect_ratio,
         "image_size": job.image_size,
         "seed": job.seed,
@@ -144,6 +148,12 @@ def _as_prompts(prompts: Listed | Filed) -> Any:
 
 
 def _as_row(row: Row) -> Any:
-    settings = {k: v.value if isinstance(v, Keep) else v for k, v in row.settings.items()}
+    settings = {k: _as_written(v) for k, v in row.settings.items()}
     whole = {"prompt": row.prompt, **settings, **row.meta}
     return whole if len(whole) > 1 else row.prompt
+
+
+def _as_written(setting: Any) -> Any:
+    if isinstance(setting, Keep):
+        return setting.value
+    return list(setting) if isinstance(setting, tuple) else setting

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 MOST_TASKS = 100_000_000
 """The most tasks a plan may have."""
 
-TEMPLATE_NAMES = ("prompt", "sample", "index", "row", *(s for s in SETTINGS if s != "params"))
+TEMPLATE_NAMES = (
+    *("prompt", "sample", "index", "row"),
+    *(setting for setting in SETTINGS if setting not in {"params", "references"}),
+)
 """What a template may name beside columns and axes."""
 
 _PLAIN_HTTP = (
@@ -56,6 +59,8 @@ def of_profile(raw: Mapping[str, Any], *, is_inline: bool) -> Iterator[tuple[Pat
         yield ("base_url",), "is missing: where is the API?"
     elif isinstance(address, str) and raw.get("allow_http") is not True and _is_bare(address):
         yield ("base_url",), _PLAIN_HTTP
+    if raw.get("server") and raw.get("dialect", "chat") != "chat":
+        yield ("server",), f"says how chat requests look, and `dialect` is {raw['dialect']}"
     if raw.get("api_key_env") and raw.get("api_key_file"):
         yield ("api_key_file",), "the key comes from one place: this or `api_key_env`"
     if is_inline:
@@ -132,8 +137,6 @@ def _of_entries(matrix: Mapping[str, Any], axes: Mapping[str, Any]) -> Iterator[
 
 
 def _of_axis_name(name: str) -> str | None:
-    if name == "references":
-        return "`references` is not supported yet: leave it out"
     return f"`{name}` is a name of its own: choose another for the axis" if name in _TAKEN else None
 
 
@@ -167,8 +170,14 @@ def _of_names(raw: Mapping[str, Any], axes: Iterable[str]) -> Iterator[tuple[Pat
     output = raw.get("output")
     path = output.get("path") if isinstance(output, dict) else None
     yield from _of_text(("template",), raw.get("template"), (*TEMPLATE_NAMES, *known))
+    yield from _of_references(raw.get("references"), (*TEMPLATE_NAMES, *known))
     names = (*naming.NAMES, *naming.SETTINGS, *known)
     yield from _of_text(("output", "path"), path or DEFAULT_PATH, names)
+
+
+def _of_references(references: Any, known: Iterable[str]) -> Iterator[tuple[Path, str]]:
+    for n, text in enumerate(references if isinstance(references, list) else ()):
+        yield from _of_text(("references", n), text, known)
 
 
 def _of_text(path: Path, text: Any, known: Iterable[str]) -> Iterator[tuple[Path, str]]:

@@ -15,7 +15,7 @@ from pipeline.job.spec import RowSpec
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SETTINGS = ("model", "aspect_ratio", "image_size", "seed", "params", "keep")
+SETTINGS = ("model", "aspect_ratio", "image_size", "seed", "params", "references", "keep")
 """What a row, or an axis of that name, sets for its tasks."""
 
 
@@ -49,6 +49,8 @@ def row_of(spec: RowSpec, line: int) -> Row:
     if spec.id is not None:
         meta = {"id": spec.id, **meta}
     settings = {key: value for key in SETTINGS if (value := getattr(spec, key)) is not None}
+    if spec.references is not None:
+        settings["references"] = tuple(spec.references)
     if spec.keep is not None:
         settings["keep"] = Keep(spec.keep)
     return Row(line=line, prompt=spec.prompt, id=spec.id, settings=settings, meta=meta)

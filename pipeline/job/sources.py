@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _LONGEST_LINE = 16 * 1024**2
-_EMPTY_IS_NOTHING = frozenset({*SETTINGS, "id", "references"})
+_EMPTY_IS_NOTHING = frozenset({*SETTINGS, "id"})
 
 
 def rows(source: Listed | Filed, *, stdin: Path | None = None) -> Iterator[Row | Fault]:
@@ -218,6 +218,12 @@ def _typed(cells: Mapping[str, str], *, keep: str) -> dict[str, Any]:
             if type(keys[name]) is not kind:
                 wanted = "a whole number" if kind is int else 'JSON such as {"temperature": 1}'
                 raise _BadLine(f"must be {wanted}, not `{cells[name][:40]}`", key=name)
+    if str(keys.get("references")).startswith("[") and keep != "references":
+        try:
+            keys["references"] = orjson.loads(keys["references"])
+        except orjson.JSONDecodeError:
+            what = 'must be a path, an address, or a JSON list such as ["a.png", "b.png"]'
+            raise _BadLine(what, key="references") from None
     return keys
 
 

@@ -22,6 +22,7 @@ from pipeline.job.checks import (
     PathText,
     Positive,
     Ratio,
+    References,
     RowParams,
     Samples,
     Seed,
@@ -31,7 +32,6 @@ from pipeline.job.checks import (
     Word,
     Written,
     is_private,
-    only,
 )
 
 DEFAULT_PATH = "images/{{shard}}/{{index:06}}-{{slug}}-{{id}}.{{ext}}"
@@ -109,8 +109,8 @@ class OutputSpec(Spec):
     """The path of an image below the output folder, a template."""
     durability: Literal["power", "process"] = "power"
     """What a kept image survives: a power cut, or only the end of the process."""
-    verify: Annotated[Literal["structure", "decode"], only("structure")] = "structure"
-    """How an image is checked before it is kept."""
+    verify: Literal["structure", "decode"] = "structure"
+    """How an image is checked before it is kept: whole by its structure, or decoded in full."""
 
 
 class PromptFile(Spec):
@@ -148,8 +148,8 @@ class RowSpec(Spec):
     """Overrides the job's."""
     params: RowParams | None = None
     """Laid over the job's."""
-    references: Later = None
-    """Input images. Not supported yet."""
+    references: References | None = None
+    """Overrides the job's."""
     keep: Literal["all", "first", "last"] | None = None
     """Overrides the job's."""
 
@@ -178,8 +178,12 @@ class ProfileSpec(Spec):
 
     base_url: Address | None = None
     """The address the API's paths are below, such as https://api.example.com/v1."""
-    dialect: Annotated[Literal["chat", "images", "openrouter-images"], only("chat")] = "chat"
-    """How images are asked for: chat is /chat/completions with modalities."""
+    dialect: Literal["chat", "images", "openrouter-images"] = "chat"
+    """How images are asked for: chat is /chat/completions with modalities, images is
+    /images/generations, openrouter-images is /images."""
+    server: Literal["vllm-omni"] | None = None
+    """A server that wants chat requests of its own: vllm-omni takes sizes, seed and `params`
+    inside `extra_body`, and no modalities."""
     api_key_env: Variable | None = None
     """The environment variable that holds the key."""
     api_key_file: Word | None = None
@@ -200,10 +204,10 @@ class ProfileSpec(Spec):
     """Prices by model, for estimates; what a reply says it cost wins."""
     max_body: Bytes = 128 * 1024**2
     """The largest reply that is read, such as 128MiB."""
-    remote_images: LaterSwitch = False
-    """Follow image addresses in replies. Not supported yet."""
-    svg: LaterSwitch = False
-    """Accept SVG images. Not supported yet."""
+    remote_images: bool = False
+    """Follow image addresses in replies: https, to public addresses only; and the API's own."""
+    svg: bool = False
+    """Accept SVG images, which are text and no pixels."""
     hedge: LaterSwitch = False
     """Send a straggler again. Not supported yet."""
     idempotency_header: Later = None
@@ -261,8 +265,8 @@ class JobSpec(Spec):
     name: Name | None = None
     """The job's name, the file's where it is not given; images go to outputs/<name>/."""
     provider: Provider = "simulator"
-    """A shipped profile (knox, openrouter, local, simulator), a path to one, or one written
-    here."""
+    """A shipped profile (knox, openrouter, openai-images, local, simulator), a path to one, or
+    one written here."""
     model: Word | None = None
     """The model; the profile's where it is not given."""
     prompts: Prompts
@@ -273,8 +277,9 @@ class JobSpec(Spec):
     """Axes that multiply the prompts."""
     samples: Samples = 1
     """Images wanted of each combination."""
-    references: Later = None
-    """Input images for editing. Not supported yet."""
+    references: References = Field(default_factory=list)
+    """Input images for editing: paths, found from the job file's folder, or https addresses, as
+    templates such as `{{photo}}`. They are sent after the text, in this order."""
     aspect_ratio: Ratio | None = None
     """Width to height, such as 16:9."""
     image_size: Size | None = None

@@ -3,54 +3,31 @@
 from __future__ import annotations
 
 from array import array
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pipeline.errors import BadJob, Fault
 from pipeline.job.naming import Naming
-from pipeline.job.plan import Planner
+from pipeline.job.plan import NO_ADVICE, BadReference, Planner, Survey
 from pipeline.job.review import MOST_TASKS
 from pipeline.job.rows import SETTINGS
 from pipeline.job.template import BadTemplate, MissingName, hint, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from pipeline.core.model import Task
     from pipeline.job.job import Job
-    from pipeline.job.plan import Ask, Read
+    from pipeline.job.plan import Advice, Ask, Read
     from pipeline.job.rows import Row
 
 _ANY_EXTENSION = "png"
+_MOST_MODELS = 1_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Survey:
-    """What the first pass found.
-
-    ``n_combinations``: rows times cells; ``n_tasks``: different tasks in the plan; ``n_wanted``:
-    those that ``--limit`` leaves; ``n_repeated``: tasks that are an earlier one's request and are
-    made once, which ``repeated`` says in words. ``axes``: how many values each axis has.
-    ``first``: the first tasks, to show. ``repeats``: the asks to pass over, by their number.
-    """
-
-    n_rows: int
-    n_combinations: int
-    n_tasks: int
-    n_wanted: int
-    n_repeated: int
-    repeated: str | None
-    axes: Mapping[str, int]
-    first: tuple[Task, ...]
-    repeats: array[int] = field(repr=False)
-
-
-def survey(job: Job, read: Read, *, n_first: int = 5) -> Survey:
+def survey(job: Job, read: Read, *, n_first: int = 5, advice: Advice = NO_ADVICE) -> Survey:
     """Go through every row once; raises :class:`BadJob` with the first faults and their number.
 
     ``read`` starts a way through the rows; it is called again where requests repeat, to say which.
     """
-    surveying = _Surveying(job, n_first)
+    surveying = _Surveying(job, n_first, advice)
     for row in read():
         surveying.look_at(row)
     return surveying.result(read)
@@ -59,10 +36,11 @@ def survey(job: Job, read: Read, *, n_first: int = 5) -> Survey:
 class _Surveying:
     """What is known of the plan so far; memory is a number for each combination."""
 
-    def __init__(self, job: Job, n_first: int) -> None:
+    def __init__(self, job: Job, n_first: int, advice: Advice) -> None:
         self._job = job
         self._n_first = n_first
-        self._planner = Planner(job)
+        self._advice = advice
+        self._planner = Planner(job, advice)
         self._paths = _Paths(job)
         self._faults = _Faults(job)
         self._columns: set[str] = set()
@@ -71,6 +49,7 @@ class _Surveying:
         self._repeats = array("Q")
         self._example: tuple[int, int] | None = None
         self._first: list[Task] = []
+        self._models: dict[str, None] = {}
         self._n_rows = self._n_combinations = self._n_asks = self._n_tasks = self._n_repeated = 0
 
     def look_at(self, row: Row | Fault) -> None:
@@ -89,6 +68,8 @@ class _Surveying:
         try:
             for ask in self._planner.asks(row):
                 self._take(ask, row)
+        except BadReference as bad:
+            self._faults.add_reference(bad, row)
         except BadTemplate as bad:
             self._faults.add_unfilled(bad, "template", row.line)
 
@@ -110,6 +91,11 @@ class _Surveying:
             what = "is missing here, and neither the job nor its profile names one"
             self._faults.add(Fault(self._job.prompts.label, row.line, 0, "model", what))
             return
+        if unsaid := self._advice.unsayable(ask.settings):
+            self._faults.add(self._fault_of(*unsaid, row))
+            return
+        if len(self._models) < _MOST_MODELS:
+            self._models[ask.settings["model"]] = None
         for sample in ask.samples[: self._n_first - len(self._first)]:
             self._first.append(ask.task(sample))
         if self._paths.are_certain:
@@ -119,6 +105,13 @@ class _Surveying:
                 self._paths.add(ask.task(sample), row.line)
             except BadTemplate as bad:
                 self._faults.add_unfilled(bad, "output.path", row.line)
+
+    def _fault_of(self, key: str, what: str, row: Row) -> Fault:
+        """A fault of one setting, where it was given: by the row, an axis or the job."""
+        if key in row.settings:
+            return Fault(self._job.prompts.label, row.line, 0, key, what)
+        is_axis = key in self._job.matrix.names
+        return self._job.fault(f"matrix.{key}" if is_axis else key, what)
 
     def result(self, read: Read) -> Survey:
         """The survey; raises :class:`BadJob`."""
@@ -140,6 +133,7 @@ class _Surveying:
             n_repeated=self._n_repeated,
             repeated=self._in_words(read),
             axes={name: len(axis) for name, axis in job.matrix.axes.items()},
+            models=tuple(self._models),
             first=tuple(self._first),
             repeats=self._repeats,
         )
@@ -149,7 +143,7 @@ class _Surveying:
         if self._example is None:
             return None
         line, key = self._example
-        planner = Planner(self._job)
+        planner = Planner(self._job, self._advice)
         rows = (row for row in read() if not isinstance(row, Fault))
         original = next(r.line for r in rows if any(key_of(ask) == key for ask in planner.asks(r)))
         n, are = self._n_repeated, "is" if self._n_repeated == 1 else "are"
@@ -221,6 +215,15 @@ class _Faults:
         lines = self._missing.setdefault((template, bad.name), [])
         if not lines or lines[-1] != line:
             lines.append(line)
+
+    def add_reference(self, bad: BadReference, row: Row) -> None:
+        """An input image that cannot be sent, where it was named."""
+        if bad.missing:
+            self.add_unfilled(bad.missing, "references", row.line)
+        elif bad.is_literal and "references" not in row.settings:
+            self.add(self._job.fault(f"references.{bad.number}", str(bad)))
+        else:
+            self.add(Fault(self._job.prompts.label, row.line, 0, "references", str(bad)))
 
     def add_of_matrix(self, columns: set[str], ids_to_meet: set[str]) -> None:
         """What entries of the matrix name that no row has."""

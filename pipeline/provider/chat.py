@@ -9,25 +9,28 @@ list of content parts; new-api and LiteLLM before 1.77 into the content as a dat
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from pipeline.core.model import Answer, Failure, Reply, Request, Task
+from pipeline.core.ports import Break, Broken
 from pipeline.provider.complaint import error_in
+from pipeline.provider.dialects import Unsayable, Wish, dialect_of, image_urls, request_of
 from pipeline.provider.extract import references_in, without_references
-from pipeline.provider.faults import failure_of_break
-from pipeline.provider.reader import ReplyReader
+from pipeline.provider.faults import Complaint, failure_of_break, row_for
+from pipeline.provider.halts import Halt
+from pipeline.provider.mentions import labels_in, links_in
+from pipeline.provider.reader import NOTHING_ELSE, Allowed, Asked, ReplyReader
+from pipeline.provider.values import MOST_TEXT, amount_of, text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
-    from pipeline.core.ports import Broken, Reader
+    from pipeline.core.ports import Reader
 
 MODALITIES = ("image", "text")
+_IMAGE_ONLY = ("image",)
 _NO_IMAGE_PARTS = frozenset({"text", "refusal", "reasoning", "thinking", "input_audio", "file"})
-MOST_TEXT = 64_000
-"""How much of what the model says is kept, in characters."""
 
 # A markdown image, or a bare data URL, whose base64 the scanner has replaced.
 _DATA_URL = re.compile(
@@ -36,51 +39,100 @@ _DATA_URL = re.compile(
 )
 
 
+def _nobody_says(_: str) -> None:
+    """What a model puts out, where no list tells."""
+
+
 class Chat:
     """Implements the Provider port. Never does I/O."""
 
-    def __init__(self, *, is_streamed: bool, mask: Callable[[str], str]) -> None:
-        """``mask`` takes the key out of a text."""
+    def __init__(
+        self,
+        *,
+        is_streamed: bool,
+        mask: Callable[[str], str],
+        gives: Callable[[str], Sequence[str] | None] = _nobody_says,
+        allowed: Allowed = NOTHING_ELSE,
+        server: str | None = None,
+    ) -> None:
+        """``mask`` takes the key out of a text; ``gives``: what a model puts out, if known.
+
+        ``server`` names one that wants requests of its own, see ``dialects.DIALECTS``.
+        """
+        self._dialect = dialect_of("chat", server)
         self._is_streamed = is_streamed
         self._mask = mask
+        self._gives = gives
+        self._allowed = allowed
+        self._modalities: dict[str, tuple[str, ...]] = {}
+        self._turned: set[str] = set()
 
     def request_for(self, task: Task) -> Request:
         """The request that asks for this task's images.
 
-        Neutral names go where OpenRouter's guide puts them (``image_config``); what ``params``
-        says itself is sent as it is.
+        Neutral names go where the server wants them; what ``params`` says itself is sent as it is.
+        Raises :class:`Broken` for what cannot be said.
         """
-        image_config = {
-            name: value
-            for name, value in (
-                ("aspect_ratio", task.aspect_ratio),
-                ("image_size", task.image_size),
-            )
-            if value is not None
-        }
+        try:
+            said = self._dialect.says(Wish.of(task))
+        except Unsayable as no:
+            raise Broken(Break.UNSENDABLE, f"{no.key}: {no}") from None
+        fields = _overlaid(said, task.params)
         body: dict[str, Any] = {
             "model": task.model,
-            "messages": [{"role": "user", "content": task.prompt}],
-            "modalities": MODALITIES,
+            "messages": [{"role": "user", "content": _content(task)}],
         }
-        if task.seed is not None:
-            body["seed"] = task.seed
-        body |= task.params
-        if image_config:
-            body["image_config"] = image_config | dict(task.params.get("image_config") or {})
+        if self._dialect.has_modalities:
+            body["modalities"] = self._modalities_of(task.model)
+        body |= {self._dialect.inside: fields} if self._dialect.inside else fields
         if self._is_streamed:
             body["stream"] = True
-        return Request(
-            path="/chat/completions", body=orjson.dumps(body), is_streamed=self._is_streamed
-        )
+        return request_of(self._dialect, body, task)
+
+    def _modalities_of(self, model: str) -> tuple[str, ...]:
+        """OpenRouter answers 404 where text is asked of a model that only draws."""
+        if model not in self._modalities:
+            gives = self._gives(model)
+            draws_only = gives is not None and "text" not in gives
+            self._modalities[model] = _IMAGE_ONLY if draws_only else MODALITIES
+        return self._modalities[model]
 
     def reader_of(self, reply: Reply, task: Task) -> Reader:
         """A reader for this reply, whether it is streamed or not."""
-        return ReplyReader(reply, ChatMeaning(asked_model=task.model), mask=self._mask)
+        meaning = ChatMeaning(asked_model=task.model)
+        asked = Asked(task=task, learn=partial(self._learn, task))
+        return ReplyReader(reply, meaning, asked=asked, mask=self._mask, allowed=self._allowed)
+
+    def _learn(self, task: Task, complaint: Complaint) -> bool:
+        """Where a model does not give the modalities asked for, ask for the others, once."""
+        if "modalities" in task.params or row_for(complaint).halt is not Halt.MODALITIES:
+            return False
+        if task.model not in self._turned:
+            self._turned.add(task.model)
+            is_narrow = self._modalities_of(task.model) == _IMAGE_ONLY
+            self._modalities[task.model] = MODALITIES if is_narrow else _IMAGE_ONLY
+        return True
 
     def failure_of(self, broken: Broken) -> Failure:
         """The verdict where no reply came at all."""
         return failure_of_break(broken.how, Answer(detail=self._mask(str(broken))))
+
+
+def _content(task: Task) -> str | list[dict[str, Any]]:
+    """The prompt; with references a list of parts, the text first (Knox, docs/image-generation)."""
+    if not task.references:
+        return task.prompt
+    return [{"type": "text", "text": task.prompt}, *image_urls(task)]
+
+
+def _overlaid(said: dict[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``params`` says over what the settings say; objects of one name are joined."""
+    joined = {
+        name: said[name] | params[name]
+        for name in said.keys() & params.keys()
+        if isinstance(said[name], dict) and isinstance(params[name], dict)
+    }
+    return said | dict(params) | joined
 
 
 class ChatMeaning:
@@ -92,20 +144,27 @@ class ChatMeaning:
         self.error: dict[str, Any] | None = None
         self.finish: set[str] = set()
         self.runs: list[int] = []
+        self.labels: dict[int, str] = {}
+        self._links: list[str] = []
         self.n_images_named = 0
         self.served_model: str | None = asked_model
         self.request_id: str | None = None
         self.usage: dict[str, Any] = {}
         self.cost_usd: float | None = None
 
+    @property
+    def links(self) -> list[str]:
+        """Addresses in the place of images; those in the text may come in several events."""
+        return self._links + links_in(self.text)
+
     def take(self, document: dict[str, Any]) -> None:
         """Take in the whole reply, or one event of a stream."""
         self.error = self.error or error_in(document)
-        self.served_model = _text(document.get("model")) or self.served_model
-        self.request_id = self.request_id or _text(document.get("id")) or None
+        self.served_model = text_of(document.get("model")) or self.served_model
+        self.request_id = self.request_id or text_of(document.get("id")) or None
         if isinstance(usage := document.get("usage"), dict):
             self.usage = usage
-            self.cost_usd = _amount(usage.get("cost"))
+            self.cost_usd = amount_of(usage.get("cost"))
         choices = document.get("choices")
         for choice in choices if isinstance(choices, list) else ():
             if isinstance(choice, dict):
@@ -113,7 +172,7 @@ class ChatMeaning:
 
     def _take_choice(self, choice: dict[str, Any]) -> None:
         for key in ("native_finish_reason", "finish_reason"):
-            if reason := _text(choice.get(key)):
+            if reason := text_of(choice.get(key)):
                 self.finish.add(reason.lower())
         # One of Knox's examples puts role and content into the choice itself.
         said = next(
@@ -123,7 +182,7 @@ class ChatMeaning:
         self._take_content(said.get("content"))
         for key in ("images", "image"):
             self._take_images(said.get(key))
-        if refusal := _text(said.get("refusal")):
+        if refusal := text_of(said.get("refusal")):
             self.finish.add("refusal")
             self._say(refusal)
 
@@ -136,7 +195,7 @@ class ChatMeaning:
                 continue
             if isinstance(text := part.get("text"), str):
                 self._take_content(text)
-            elif _text(part.get("type")) not in _NO_IMAGE_PARTS:
+            elif text_of(part.get("type")) not in _NO_IMAGE_PARTS:
                 self._take_images([part])
 
     def _take_images(self, images: object) -> None:
@@ -144,9 +203,11 @@ class ChatMeaning:
             self.n_images_named += 1
             for text in _strings_in(item):
                 self._take_runs(text)
+                self._links += links_in(text)
 
     def _take_runs(self, text: str) -> None:
         self.runs += [run for run in references_in(text) if run not in self.runs]
+        self.labels |= labels_in(text)
 
     def _say(self, text: str) -> None:
         if "\x00" in text:
@@ -161,18 +222,3 @@ def _strings_in(item: object, depth: int = 4) -> list[str]:
     if not isinstance(item, dict) or not depth:
         return []
     return [text for value in item.values() for text in _strings_in(value, depth - 1)]
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _amount(value: object) -> float | None:
-    """US dollars; some gateways write them as a string."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        amount = float(value)
-    except ValueError:
-        return None
-    return amount if 0 <= amount < 1e6 else None

@@ -1,9 +1,11 @@
 """Reads what a reply says is wrong out of every error shape seen.
 
 ``{"error": {code, message, metadata}}`` (OpenRouter, OpenAI, LiteLLM with ``code`` as a string),
-``{"error": "text"}``, ``{"code", "error"}`` (xAI), ``{"detail": …}`` (FastAPI), ``{"type":
-"error", "error": {type, message}}`` (Anthropic), ``choices[0].error`` inside HTTP 200. A gateway's
-``Provider returned error`` hides the real cause in ``metadata.raw``.
+the same in a list of its own (Google), ``{"error": "text"}``, ``{"code", "error"}`` (xAI),
+``{"detail": …}`` (FastAPI), ``{"type": "error", "error": {type, message}}`` (Anthropic),
+``{"object": "error", message, code}`` (vLLM), ``{"message": "text"}`` and nothing else (proxies),
+``choices[0].error`` inside HTTP 200. A gateway's ``Provider returned error`` hides the real cause
+in ``metadata.raw``.
 """
 
 from __future__ import annotations
@@ -15,10 +17,13 @@ import orjson
 from pipeline.provider.faults import Complaint
 
 _DEEPEST_RAW = 4
+_OF_A_BARE_MESSAGE = frozenset({"message", "code", "status", "type", "request_id", "success"})
 
 
 def error_in(payload: object) -> dict[str, Any] | None:
     """The error object of a parsed body, in one shape: a mapping with ``message``; None: none."""
+    if isinstance(payload, list) and payload:
+        payload = payload[0]
     if not isinstance(payload, dict):
         return None
     choices = payload.get("choices")
@@ -28,10 +33,18 @@ def error_in(payload: object) -> dict[str, Any] | None:
             return error
         if isinstance(error, str) and error:
             return {"message": error, "code": payload.get("code")}
+    return None if choices else _bare_error(payload)
+
+
+def _bare_error(payload: dict[str, Any]) -> dict[str, Any] | None:
+    """An error that stands in the body itself, under no key of its own."""
     detail = payload.get("detail")
-    if detail and not choices:
+    if isinstance(detail, dict):
+        return error_in(detail) or {"message": _text(detail.get("message")) or str(detail)}
+    if detail:
         return {"message": detail if isinstance(detail, str) else _detail_text(detail)}
-    return None
+    is_error = payload.get("object") == "error" or payload.keys() <= _OF_A_BARE_MESSAGE
+    return payload if is_error and _text(payload.get("message")) else None
 
 
 def complaint_of(
@@ -47,6 +60,8 @@ def complaint_of(
         error.get("type"),
         error.get("code"),
         error.get("error_type"),
+        error.get("status"),
+        availability.get("code"),
         metadata.get("error_type"),
         metadata.get("provider_code"),
         metadata.get("limit_source"),

@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING
 
 from pybase64 import b64decode
 
+from pipeline.provider.wrapped import goes_on
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -78,6 +80,8 @@ class Scanner:
         self._held = b""
         self._quantum = b""
         self._is_padded = False
+        self._n_in_run = 0
+        self._line = 0
         self._string = b""
         self._is_key_behind = False
 
@@ -188,6 +192,8 @@ class Scanner:
         self.n_runs += 1
         self._quantum = b""
         self._is_padded = False
+        self._n_in_run = 0
+        self._line = 0
         self._string = b""
         self._state = _State.RUN
 
@@ -232,6 +238,7 @@ class Scanner:
         if chunk.find(b"=", max(at, body_end - 2), body_end) >= 0:
             return None
         self._quantum = tail
+        self._n_in_run += stop - at
         return first + rest if first else rest
 
     def _odd_piece(self, chunk: bytes, at: int, end: int) -> tuple[int, bytes]:
@@ -246,6 +253,7 @@ class Scanner:
                 break
             clean += word
             at += n
+            self._n_in_run += n
             self._is_padded = self._is_padded or b"=" in word
             if at == end:
                 break
@@ -254,6 +262,7 @@ class Scanner:
             if not length:
                 break
             clean += char or b""
+            self._n_in_run += len(char or b"")
             at += length
         self._quantum = bytes(clean)
         piece = self._whole_quanta()
@@ -270,7 +279,7 @@ class Scanner:
         """
         if chunk[at] in _WHITE:
             is_line_end = self._is_lines and chunk[at] == 0x0A
-            return (0, None) if self._is_padded or is_line_end else (1, b"")
+            return (0, None) if is_line_end else self._white(chunk, at, 1)
         if chunk[at] not in b"\\%":
             return 0, None
         escape = _ESCAPE.match(chunk, at)
@@ -278,9 +287,19 @@ class Scanner:
             return 0, (b"" if len(chunk) - at < 6 else None)
         char = _unescaped(escape.group())
         if char in _WHITE:
-            return (0, None) if self._is_padded else (len(escape.group()), b"")
+            return self._white(chunk, at, len(escape.group()))
         is_base64 = _ALPHABET.fullmatch(char) is not None
         return (len(escape.group()), char) if is_base64 else (0, None)
+
+    def _white(self, chunk: bytes, at: int, length: int) -> tuple[int, bytes | None]:
+        """As :meth:`_odd`, where ``length`` bytes of white space stand."""
+        self._line = self._line or self._n_in_run
+        if self._is_padded:
+            return 0, None
+        is_more = goes_on(chunk, at, line=self._line, before=self._n_in_run)
+        if is_more is None:
+            return 0, b""
+        return (length, b"") if is_more else (0, None)
 
     def _whole_quanta(self) -> bytes:
         """Decode the whole quanta gathered, keep the rest."""

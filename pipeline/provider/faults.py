@@ -1,4 +1,4 @@
-"""ONE table: what arrived instead of an image -> Why, and whether it stops the run.
+"""ONE table: what arrived instead of an image -> Why, and whether it stops the run or the model.
 
 The order of the rows is the precedence: what the server says of itself in words beats what its
 status says, an inner code beats the HTTP status, and the text of the message comes last. Sources:
@@ -11,23 +11,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from enum import Enum
 
 from pipeline.core.model import Answer, Failure, Why
 from pipeline.core.ports import Break
-from pipeline.errors import Guarded, Misconfigured, NotAllowed, Stop, Unreachable
-
-
-class Halt(Enum):
-    """Answers that no retry and no other task would change: the run stops."""
-
-    KEY = "key"
-    CREDIT = "credit"
-    PERMISSION = "permission"
-    MODEL = "model"
-    REDIRECT = "redirect"
-    QUOTA = "quota"
-    WALL = "wall"
+from pipeline.provider.halts import Halt, reset_at, stop_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +35,14 @@ class Complaint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A row fits when every condition it names holds; ``classes`` are a status's first digit."""
+    """A row fits when every condition it names holds; ``classes`` are a status's first digit.
+
+    ``is_maybe_billed``: whether the provider may have made, and charged, what did not arrive.
+    """
 
     why: Why
     halt: Halt | None = None
+    is_maybe_billed: bool = False
     words: frozenset[str] = frozenset()
     statuses: tuple[int, ...] = ()
     classes: tuple[int, ...] = ()
@@ -82,6 +73,13 @@ def _says(pattern: str) -> re.Pattern[str]:
 TABLE: tuple[Row, ...] = (
     # What the server says of itself, in words.
     Row(why=Why.THROTTLED, halt=Halt.QUOTA, words=_words("openrouter_free_tier_daily")),
+    Row(
+        why=Why.THROTTLED,
+        halt=Halt.QUOTA,
+        statuses=(429,),
+        message=_says(r"free-models-per-day|requests per day|perday"),
+    ),
+    Row(why=Why.THROTTLED, statuses=(429,), may_retry=True),
     Row(why=Why.OVERLOADED, may_retry=True),
     Row(why=Why.MODEL, halt=Halt.MODEL, may_retry=False),
     Row(
@@ -97,7 +95,7 @@ TABLE: tuple[Row, ...] = (
         halt=Halt.CREDIT,
         words=_words(
             "payment_required insufficient_quota insufficient_user_quota insufficient_credits "
-            "budget_exceeded"
+            "budget_exceeded billing_error"
         ),
     ),
     Row(
@@ -116,7 +114,7 @@ TABLE: tuple[Row, ...] = (
         why=Why.THROTTLED,
         words=_words(
             "rate_limit_exceeded rate_limit_error rate_limited token_concurrency_limit_reached "
-            "resource_exhausted too_many_requests throttling"
+            "resource_exhausted too_many_requests throttling throttling_error"
         ),
     ),
     Row(
@@ -125,7 +123,18 @@ TABLE: tuple[Row, ...] = (
     Row(
         why=Why.AUTH,
         halt=Halt.KEY,
-        words=_words("authentication authentication_error invalid_api_key"),
+        words=_words(
+            "authentication authentication_error invalid_api_key api_key_invalid auth_error "
+            "expired_key token_not_found_in_db no_db_connection"
+        ),
+    ),
+    Row(
+        why=Why.AUTH,
+        halt=Halt.PERMISSION,
+        words=_words(
+            "key_model_access_denied team_model_access_denied user_model_access_denied "
+            "org_model_access_denied project_model_access_denied"
+        ),
     ),
     Row(why=Why.MODEL, halt=Halt.MODEL, words=_words("model_not_found")),
     Row(
@@ -137,27 +146,60 @@ TABLE: tuple[Row, ...] = (
     Row(why=Why.AUTH, halt=Halt.KEY, statuses=(401,)),
     Row(why=Why.CREDIT, halt=Halt.CREDIT, statuses=(402,)),
     Row(why=Why.UNREACHABLE, halt=Halt.WALL, statuses=(403,), is_html=True),
+    # xAI and Google say 400 to a key they do not know.
+    Row(
+        why=Why.AUTH,
+        halt=Halt.KEY,
+        statuses=(400, 403),
+        message=_says(r"(incorrect|invalid|missing|unknown) api.?key|api.?key (is )?not valid"),
+    ),
+    Row(
+        why=Why.CREDIT,
+        halt=Halt.CREDIT,
+        statuses=(400, 403, 429),
+        message=_says(r"key limit exceeded|insufficient (credit|balance|fund|quota)"),
+    ),
     Row(
         why=Why.REFUSED,
         statuses=(400, 403),
         message=_says(r"moderat|flagged|content.?polic|safety|blocked|prohibited"),
     ),
     Row(why=Why.AUTH, halt=Halt.PERMISSION, statuses=(403,)),
+    Row(
+        why=Why.MODEL,
+        halt=Halt.MODALITIES,
+        statuses=(400, 404),
+        message=_says(r"requested output modalit"),
+    ),
+    Row(why=Why.MODEL, halt=Halt.PATH, statuses=(404, 405), is_html=True),
+    Row(why=Why.MODEL, halt=Halt.PATH, statuses=(404,), message=_says(r"^not found\W*$")),
+    Row(why=Why.MODEL, halt=Halt.PATH, statuses=(405,)),
     Row(why=Why.MODEL, halt=Halt.MODEL, statuses=(404, 410)),
     Row(
         why=Why.MODEL,
         halt=Halt.MODEL,
         statuses=(400,),
-        message=_says(r"(model\b.*(not found|does not exist|not a valid|unknown))|no such model"),
+        message=_says(
+            r"(model\b.*(not found|does not exist|not a valid|unknown))|no such model"
+            r"|invalid model\b"
+        ),
     ),
     Row(why=Why.TOO_LARGE, statuses=(413,)),
     Row(why=Why.THROTTLED, statuses=(429,)),
     Row(why=Why.OVERLOADED, statuses=(503, 529)),
     Row(why=Why.SERVER_ERROR, statuses=(408, 409, 425)),
+    # A proxy that gave up waiting: the provider goes on, and bills.
+    Row(why=Why.SERVER_ERROR, statuses=(504, 524), is_maybe_billed=True),
     Row(why=Why.SERVER_ERROR, classes=(5,)),
     Row(why=Why.REJECTED, classes=(4,)),
-    # HTTP 200, and no code inside: what the model said.
+    # HTTP 200, and no code inside: what the model said. The model's own reason beats what a
+    # gateway made of it: Google's NO_IMAGE comes as content_filter too, and is no refusal.
+    Row(why=Why.NO_IMAGE, words=_words("no_image image_other other language")),
     Row(why=Why.REFUSED, words=_words("content_filter")),
+    Row(why=Why.AUTH, halt=Halt.PERMISSION, words=_words("permission_denied permission_error")),
+    Row(why=Why.MODEL, halt=Halt.MODEL, words=_words("not_found not_found_error")),
+    Row(why=Why.REJECTED, words=_words("invalid_request invalid_request_error invalid_argument")),
+    Row(why=Why.SERVER_ERROR, words=_words("timeout timeout_error"), is_maybe_billed=True),
     Row(why=Why.SERVER_ERROR, words=_words("error")),
     Row(
         why=Why.REFUSED,
@@ -176,33 +218,10 @@ _BREAKS: dict[Break, Why] = {
     Break.DNS: Why.UNREACHABLE,
     Break.TLS: Why.UNREACHABLE,
     Break.CONNECT_TIMEOUT: Why.TIMEOUT,
+    Break.UNSENDABLE: Why.REJECTED,
     Break.TOO_LARGE: Why.TOO_LARGE,
     Break.GARBLED: Why.BAD_REPLY,
 }
-
-_STOPS: dict[Halt, tuple[type[Stop], str]] = {
-    Halt.KEY: (NotAllowed, "the provider refuses this key. Check the key, then run again"),
-    Halt.CREDIT: (
-        NotAllowed,
-        "the provider wants payment. Add credit, or lower params.max_tokens, then run again",
-    ),
-    Halt.PERMISSION: (
-        NotAllowed,
-        "this key may not use this model. Allow the model for the key, or choose another model",
-    ),
-    Halt.MODEL: (Misconfigured, "the provider cannot serve this model. See: imagebatch models"),
-    Halt.REDIRECT: (
-        Misconfigured,
-        "the provider redirects, which is never followed. Set the profile's base_url right",
-    ),
-    Halt.QUOTA: (Guarded, "the daily quota is used up. Run again when it resets (midnight UTC)"),
-    Halt.WALL: (
-        Unreachable,
-        "a firewall answers in the provider's place. Check base_url, or try another network",
-    ),
-}
-
-_LONGEST_DETAIL = 2_000
 
 
 def row_for(complaint: Complaint) -> Row:
@@ -211,16 +230,34 @@ def row_for(complaint: Complaint) -> Row:
 
 
 def failure_of(
-    complaint: Complaint, answer: Answer, *, retry_after_s: float | None = None
+    complaint: Complaint,
+    answer: Answer,
+    *,
+    retry_after_s: float | None = None,
+    arrived_at: float | None = None,
+    may_differ: bool = False,
 ) -> Failure:
-    """The verdict on a reply that came and says what is wrong."""
+    """The verdict on a reply that came and says what is wrong; ``answer.detail`` is what is told.
+
+    ``arrived_at``: seconds since the epoch, for instants in messages. ``may_differ``: whether the
+    next request asks in another way, so that one that stops the run deserves another try.
+    """
     row = row_for(complaint)
+    has_another = row.halt is Halt.WALL or (row.halt is Halt.MODALITIES and may_differ)
+    stop = row.halt and stop_of(
+        row.halt,
+        answer.detail or f"HTTP {complaint.status}",
+        alternatives=complaint.alternatives,
+        resets=reset_at(arrived_at, retry_after_s) if row.halt is Halt.QUOTA else "",
+    )
     return Failure(
         why=row.why,
         answer=answer,
         retry_after_s=retry_after_s,
-        stop=_stop(row.halt, complaint) if row.halt else None,
-        n_tries_before_stop=1 if row.halt is Halt.WALL else 0,
+        is_maybe_billed=row.is_maybe_billed,
+        stop=stop,
+        is_of_the_model=row.halt is not None and row.halt.is_of_the_model,
+        n_tries_before_stop=1 if has_another else 0,
     )
 
 
@@ -228,14 +265,3 @@ def failure_of_break(how: Break, answer: Answer) -> Failure:
     """The verdict on an exchange that broke off: before the request left, or after."""
     why = _BREAKS.get(how, Why.LOST)
     return Failure(why=why, answer=answer, is_maybe_billed=not how.is_before_sending)
-
-
-def _stop(halt: Halt, complaint: Complaint) -> Stop:
-    kind, what_to_do = _STOPS[halt]
-    told = complaint.message[:_LONGEST_DETAIL] or f"HTTP {complaint.status}"
-    instead = (
-        f" Available instead: {', '.join(complaint.alternatives)}."
-        if complaint.alternatives
-        else ""
-    )
-    return kind(f"{what_to_do}.{instead} It said: {told}")

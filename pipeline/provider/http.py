@@ -9,7 +9,6 @@ there is a deadline of our own for silence, and one for the whole exchange.
 from __future__ import annotations
 
 import asyncio
-import io
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -20,13 +19,15 @@ from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError
 
 from pipeline.core.model import Reply, Request, Secret
 from pipeline.core.ports import Break, Broken
+from pipeline.provider.outgoing import Ask, ask_of
+from pipeline.provider.references import Library
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from types import SimpleNamespace, TracebackType
 
-READ_BYTES = 128 * 1024
-"""The read buffer of one connection; aiohttp holds at most twice that."""
+READ_BYTES = 64 * 1024
+"""What one connection reads at once; aiohttp holds at most three times that."""
 
 STALE_S = 1.0
 """A kept connection that breaks within this many seconds of sending was dead before.
@@ -65,10 +66,22 @@ class Patience:
 class Http:
     """Implements the Transport port over one pool of connections."""
 
-    def __init__(self, address: Address, patience: Patience) -> None:
-        """Nothing is opened before ``async with``."""
+    def __init__(
+        self,
+        address: Address,
+        patience: Patience,
+        *,
+        socket_of: aiohttp.SocketFactoryType | None = None,
+        library: Library | None = None,
+    ) -> None:
+        """Nothing is opened before ``async with``. ``socket_of`` may refuse an address.
+
+        ``library`` has the input images.
+        """
+        self._library = library or Library()
         self._address = address
         self._patience = patience
+        self._socket_of = socket_of
         self._sessions = AsyncExitStack()
         self._kept: aiohttp.ClientSession | None = None
         self._fresh: aiohttp.ClientSession | None = None
@@ -91,18 +104,21 @@ class Http:
     @asynccontextmanager
     async def send(self, request: Request) -> AsyncIterator[Reply]:
         """``POST`` the request; raises :class:`Broken`, here or while the body is read."""
-        async with self._exchange(_ask(self._address, request.path, request.body)) as reply:
+        body = await self._library.upload(request) if request.more else request.body
+        async with self._exchange(ask_of(self._address, request.path, body)) as reply:
             yield reply
 
     @asynccontextmanager
     async def get(self, path: str) -> AsyncIterator[Reply]:
         """``GET`` a path below the base URL, in the same way."""
-        async with self._exchange(_ask(self._address, path, None)) as reply:
+        async with self._exchange(ask_of(self._address, path, None)) as reply:
             yield reply
 
     def _session(self, *, is_kept: bool) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, force_close=not is_kept),
+            connector=aiohttp.TCPConnector(
+                limit=0, force_close=not is_kept, socket_factory=self._socket_of
+            ),
             timeout=aiohttp.ClientTimeout(total=None, connect=self._patience.connect_s),
             read_bufsize=READ_BYTES,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -111,7 +127,7 @@ class Http:
         )
 
     @asynccontextmanager
-    async def _exchange(self, ask: _Ask) -> AsyncIterator[Reply]:
+    async def _exchange(self, ask: Ask) -> AsyncIterator[Reply]:
         deadline = _Deadline(self._patience)
         response = await self._response(ask, deadline)
         try:
@@ -124,7 +140,7 @@ class Http:
         finally:
             response.close()  # and its connection with it, unless the body was read to its end
 
-    async def _response(self, ask: _Ask, deadline: _Deadline) -> aiohttp.ClientResponse:
+    async def _response(self, ask: Ask, deadline: _Deadline) -> aiohttp.ClientResponse:
         """The reply, its head read. A request that met a stale connection goes out once more."""
         assert self._kept
         assert self._fresh
@@ -134,32 +150,8 @@ class Http:
             met = await _Trip(deadline).response(self._fresh, ask)
         if isinstance(met, Broken):
             raise met
+        _read_in_pieces(met)
         return met
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Ask:
-    method: str
-    url: str
-    headers: Mapping[str, str] = field(repr=False)
-    body: bytes | None = field(repr=False)
-
-
-def _ask(address: Address, path: str, body: bytes | None) -> _Ask:
-    """The request itself. A session's own headers would go to the proxy too, the key included."""
-    headers = {
-        "Accept": "application/json, text/event-stream",
-        # Base64 of a picture hardly compresses, and a cut gzip body goes unnoticed.
-        "Accept-Encoding": "identity",
-        "User-Agent": "imagebatch",
-        **address.headers,
-    }
-    if body is not None:
-        headers["Content-Type"] = "application/json"
-    if address.key:
-        headers["Authorization"] = f"Bearer {address.key.reveal()}"
-    method = "GET" if body is None else "POST"
-    return _Ask(method=method, url=address.base_url + path, headers=headers, body=body)
 
 
 class _Deadline:
@@ -191,6 +183,7 @@ class _Trip:
         self._timer = asyncio.timeout_at(deadline.end)
         self._is_reused = False
         self._left_at: float | None = None
+        self._is_over = False
         self.is_stale = False
 
     def reuse(self) -> None:
@@ -202,8 +195,13 @@ class _Trip:
         self._left_at = self._loop.time()
         self._timer.reschedule(self._deadline.next_at())
 
+    def go_on(self) -> None:
+        """A piece of the body left: a large one on a slow line is no silence."""
+        if not (self._is_over or self._timer.expired()):
+            self._timer.reschedule(self._deadline.next_at())
+
     async def response(
-        self, session: aiohttp.ClientSession, ask: _Ask
+        self, session: aiohttp.ClientSession, ask: Ask
     ) -> aiohttp.ClientResponse | Broken:
         try:
             async with self._timer:
@@ -211,8 +209,7 @@ class _Trip:
                     ask.method,
                     ask.url,
                     headers=ask.headers,
-                    # As a file it goes out piece by piece, reference images and all.
-                    data=None if ask.body is None else io.BytesIO(ask.body),
+                    data=ask.content(),
                     allow_redirects=False,
                     # A plain function: who records requests copies what they are given, and a
                     # timer cannot be copied.
@@ -224,6 +221,8 @@ class _Trip:
         except aiohttp.ClientError as error:
             self.is_stale = self._is_reused and self._shows_staleness(error)
             return Broken(self._how_it_broke(error), _told(error))
+        finally:
+            self._is_over = True
 
     def _shows_staleness(self, error: aiohttp.ClientError) -> bool:
         """Whether the connection was closed without a byte of a reply, and at once."""
@@ -303,6 +302,17 @@ class _Body:
         return protocol is not None and isinstance(protocol.exception(), HttpProcessingError)
 
 
+def _read_in_pieces(response: aiohttp.ClientResponse) -> None:
+    """Have the transport read no more at once than we want to hold.
+
+    asyncio's own measure is 256 KiB, which 256 connections would hold three times over; the
+    attribute is the selector transport's, and where another transport lacks it nothing is lost.
+    """
+    transport = response.connection.transport if response.connection else None
+    if transport is not None and hasattr(transport, "max_size"):
+        transport.max_size = READ_BYTES
+
+
 def _tracing() -> aiohttp.TraceConfig:
     """Tells a trip of its connection; every request brings its trip along."""
 
@@ -312,9 +322,13 @@ def _tracing() -> aiohttp.TraceConfig:
     async def leave(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
         context.trace_request_ctx(_Trip.leave)
 
+    async def go_on(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
+        context.trace_request_ctx(_Trip.go_on)
+
     tracing = aiohttp.TraceConfig()
     tracing.on_connection_reuseconn.append(reuse)
     tracing.on_request_headers_sent.append(leave)
+    tracing.on_request_chunk_sent.append(go_on)
     return tracing
 
 
@@ -323,6 +337,8 @@ def _told(error: aiohttp.ClientError) -> str:
     match error:
         case aiohttp.ClientHttpProxyError():
             return f"the proxy answered {error.status}"
+        case aiohttp.ClientConnectorError():
+            return f"{error.host}:{error.port}, {error.os_error.strerror or error.os_error}"
         case aiohttp.ClientOSError() | aiohttp.ClientConnectionResetError():
             return str(error)
         case aiohttp.ClientResponseError():

@@ -13,6 +13,8 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 from zlib import crc32
 
+from pipeline.provider import svg
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
@@ -44,7 +46,10 @@ class Shape:
 
 
 def media_type_of(head: bytes) -> str | None:
-    """The type that the first 16 bytes announce, None for anything but an image."""
+    """The type that the first 16 bytes announce, None for anything but an image.
+
+    Text that may be SVG is taken for it; whether it is one shows in its root.
+    """
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
         return "image/png"
     if head.startswith(b"\xff\xd8\xff"):
@@ -53,14 +58,17 @@ def media_type_of(head: bytes) -> str | None:
         return "image/webp"
     if head.startswith((b"GIF87a", b"GIF89a")):
         return "image/gif"
-    return "image/avif" if head[4:12] in {b"ftypavif", b"ftypavis"} else None
+    if head[4:12] in {b"ftypavif", b"ftypavis"}:
+        return "image/avif"
+    return svg.SVG if svg.may_be_svg(head) else None
 
 
 class Inspector:
     """Looks at one image's bytes as they pass."""
 
-    def __init__(self) -> None:
-        """Start before the first byte."""
+    def __init__(self, *, allows_svg: bool = False) -> None:
+        """Start before the first byte. ``allows_svg``: text counts as an image too."""
+        self._allows_svg = allows_svg
         self._head = b""
         self._n_bytes = 0
         self._hash = sha256()
@@ -96,7 +104,7 @@ class Inspector:
 
     def _decide(self) -> None:
         self._media_type = media_type_of(self._head[:_SNIFF_BYTES])
-        if self._media_type:
+        if self._media_type and (self._allows_svg or self._media_type != svg.SVG):
             self._walk = _Walk(_WALKS[self._media_type](self._shape), self._shape)
         self._head = b""
 
@@ -104,6 +112,8 @@ class Inspector:
         shape = self._shape
         if self._media_type is None:
             return "the bytes are not an image" if self._n_bytes else "the image is empty"
+        if self._walk is None:
+            return "the image is SVG, which is text: `svg: true` in the profile accepts it"
         if shape.width * shape.height > MOST_PIXELS:
             return f"the image has more than {MOST_PIXELS // 1_000_000} megapixels"
         if not shape.is_whole:
@@ -268,10 +278,21 @@ def _avif(shape: Shape) -> _Steps:
         has_pixels = has_pixels or kind == b"mdat"
 
 
+def _svg(shape: Shape) -> _Steps:
+    def note_size(width: int, height: int) -> None:
+        shape.width, shape.height = width, height
+
+    def note_end() -> None:
+        shape.is_whole = True
+
+    return svg.walk(note_size, note_end)
+
+
 _WALKS: dict[str, Callable[[Shape], _Steps]] = {
     "image/png": _png,
     "image/jpeg": _jpeg,
     "image/webp": _webp,
     "image/gif": _gif,
     "image/avif": _avif,
+    svg.SVG: _svg,
 }

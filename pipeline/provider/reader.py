@@ -7,6 +7,7 @@ the JSON means is its dialect's business, which it asks through :class:`Meaning`
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
@@ -18,14 +19,25 @@ from pipeline.provider.extract import Scanner
 from pipeline.provider.faults import Complaint, failure_of, failure_of_break
 from pipeline.provider.hints import wait_asked_for
 from pipeline.provider.image import Inspector, Look
+from pipeline.provider.mend import mended
+from pipeline.provider.oddities import lost_image_in
+from pipeline.provider.picture import PictureReader, sighting_of
+from pipeline.provider.redaction import masked, redacted
+from pipeline.provider.remarks import remarks_on
 from pipeline.provider.sse import DONE, Events
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
+
+    from pipeline.core.model import Task
 
 MOST_TEXT_BYTES = 8 * 1024 * 1024
 """The most a reply may hold beside its images."""
 _LONGEST_PAGE = 500
+_ONLY_LINKED = (
+    "the reply gives the address of an image in its place: `remote_images: true` in the profile "
+    "follows it"
+)
 _LONE_SURROGATE = re.compile(
     r"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])"
     r"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}"
@@ -33,30 +45,76 @@ _LONE_SURROGATE = re.compile(
 
 
 class Meaning(Protocol):
-    """What a dialect gathers from the parsed documents of one reply."""
+    """What a dialect gathers from the parsed documents of one reply.
+
+    ``runs`` are the numbers of the images, ``labels`` the types some came with, in lower case.
+    """
 
     text: str
     error: dict[str, Any] | None
     finish: set[str]
     runs: list[int]
+    labels: dict[int, str]
     n_images_named: int
     served_model: str | None
     request_id: str | None
     usage: dict[str, Any]
     cost_usd: float | None
 
+    @property
+    def links(self) -> Sequence[str]:
+        """Addresses, absolute or relative, that stand in the place of images."""
+
     def take(self, document: dict[str, Any]) -> None:
         """Take in one document: the whole reply, or one event of a stream."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowed:
+    """What a profile lets replies carry in the place of pixels."""
+
+    svg: bool = False
+    links: bool = False
+
+
+NOTHING_ELSE = Allowed()
+
+
+def _learn_nothing(_: Complaint) -> bool:
+    return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What the reply answers. ``learn`` is told of a complaint before it is judged.
+
+    It returns whether the next request for ``task`` asks in another way.
+    """
+
+    task: Task
+    learn: Callable[[Complaint], bool] = _learn_nothing
 
 
 class ReplyReader:
     """Implements the Reader port for every dialect."""
 
-    def __init__(self, reply: Reply, meaning: Meaning, *, mask: Callable[[str], str]) -> None:
+    def __init__(
+        self,
+        reply: Reply,
+        meaning: Meaning,
+        *,
+        asked: Asked,
+        mask: Callable[[str], str],
+        allowed: Allowed = NOTHING_ELSE,
+    ) -> None:
         """``mask`` takes the key out of whatever the provider echoes."""
+        self._asked = asked
         self._reply = reply
         self._meaning = meaning
         self._mask = mask
+        self._allowed = allowed
+        self._n_linked = 0
+        self._is_mended = False
         self._scanner: Scanner | None = None
         self._events: Events | None = None
         self._start = b""
@@ -76,8 +134,9 @@ class ReplyReader:
             chunk = self._begin()
         assert self._scanner
         for number, piece in self._scanner.feed(chunk):
-            inspector = self._inspectors.setdefault(number, Inspector())
-            if worth_keeping := inspector.feed(piece):
+            if number not in self._inspectors:
+                self._inspectors[number] = Inspector(allows_svg=self._allowed.svg)
+            if worth_keeping := self._inspectors[number].feed(piece):
                 yield number, worth_keeping
         self._read_on()
 
@@ -86,13 +145,28 @@ class ReplyReader:
         if self._scanner:
             self._scanner.close()
             self._read_on()
-        for data in self._events.close() if self._events else ():
-            self._take(data)
-        if not self._events:
-            self._take(bytes(self._text))
+        for data in self._events.close() if self._events else [bytes(self._text)]:
+            self._take_last(data)
         if images := self._whole_images():
-            return Found(images=images, answer=self._answer())
+            remarks = remarks_on(
+                self._meaning,
+                images,
+                self._asked.task,
+                n_garbage=self._n_garbage,
+                broken="its end is missing" if self._is_mended and not broken else broken,
+            )
+            warnings = tuple(map(self._mask, remarks))
+            return Found(images=images, answer=replace(self._answer(), warnings=warnings))
+        if self._allowed.links and self._meaning.links and not (self._meaning.error or broken):
+            links = tuple(dict.fromkeys(self._meaning.links))
+            return Found(images=(), answer=self._answer(), links=links)
         return self._failure(broken)
+
+    def linked(self, reply: Reply) -> PictureReader:
+        """A reader for what stands at a link; its image gets a number of its own."""
+        self._n_linked += 1
+        number = (self._scanner.n_runs if self._scanner else 0) + self._n_linked
+        return PictureReader(reply, number, allows_svg=self._allowed.svg)
 
     def _begin(self) -> bytes:
         chunk, self._start = self._start, b""
@@ -122,31 +196,36 @@ class ReplyReader:
         document = _parsed(data)
         # Some servers leave out the blank line between events.
         documents = [document] if document is not None else map(_parsed, data.split(b"\n"))
-        for one in documents:
+        for document in documents:
+            # Google's errors come as a list of one.
+            one = document[0] if isinstance(document, list) and document else document
             if isinstance(one, dict):
                 self._n_documents += 1
                 self._meaning.take(one)
             else:
                 self._n_garbage += 1
 
+    def _take_last(self, data: bytes) -> None:
+        """Take in what came last; where it broke off behind a whole image, up to there."""
+        n_documents = self._n_documents
+        self._take(data)
+        if self._n_documents > n_documents or not any(map(self._sighting, self._inspectors)):
+            return
+        if whole := mended(data):
+            self._take(whole)
+            self._is_mended = self._n_documents > n_documents
+            self._n_garbage -= self._is_mended
+
     def _whole_images(self) -> tuple[Sighting, ...]:
         seen: dict[str, Sighting] = {}
-        for number in self._meaning.runs:
-            look = self._look(number)
-            if look is None or look.problem or look.media_type is None:
-                continue
-            seen.setdefault(
-                look.sha256,
-                Sighting(
-                    number=number,
-                    media_type=look.media_type,
-                    width=look.width,
-                    height=look.height,
-                    n_bytes=look.n_bytes,
-                    sha256=look.sha256,
-                ),
-            )
+        for sighting in map(self._sighting, self._meaning.runs):
+            if sighting:
+                seen.setdefault(sighting.sha256, sighting)
         return tuple(seen.values())
+
+    def _sighting(self, number: int) -> Sighting | None:
+        look = self._look(number)
+        return sighting_of(number, look) if look else None
 
     def _look(self, number: int) -> Look | None:
         inspector = self._inspectors.get(number)
@@ -159,22 +238,39 @@ class ReplyReader:
         wait_s = wait_asked_for(self._reply.headers, error or {}, arrived_at=self._reply.arrived_at)
         if error is not None:
             complaint = complaint_of(error, status=status, finish=frozenset(self._meaning.finish))
-            return failure_of(complaint, self._answer(complaint.message), retry_after_s=wait_s)
+            return self._refusal(complaint, wait_s)
         if not 200 <= status < 300:
-            return failure_of(
-                self._page(), self._answer(self._page().message), retry_after_s=wait_s
-            )
+            return self._refusal(self._page(), wait_s)
         if broken:
             return failure_of_break(broken.how, self._answer(str(broken)))
-        if not self._n_documents or self._is_flooded:
-            return Failure(why=Why.BAD_REPLY, answer=self._answer(self._what_came_instead()))
-        if self._meaning.runs or self._meaning.n_images_named:
-            return Failure(why=Why.BAD_IMAGE, answer=self._answer(self._what_is_wrong()))
+        if found_instead := self._found_instead():
+            why, detail = found_instead
+            return Failure(why=why, answer=self._answer(detail))
         silence = Complaint(
             words=frozenset(self._meaning.finish), message=self._meaning.text[:_LONGEST_PAGE]
         )
-        detail = ", ".join(sorted(self._meaning.finish - {"stop"})) or None
-        return failure_of(silence, self._answer(detail), retry_after_s=wait_s)
+        lost = lost_image_in(self._meaning.usage, self._meaning.text)
+        told = filter(None, (lost, *sorted(self._meaning.finish - {"stop"})))
+        return failure_of(silence, self._answer(", ".join(told)), retry_after_s=wait_s)
+
+    def _found_instead(self) -> tuple[Why, str] | None:
+        """What is wrong with a reply that is no error; None: it is silent about images."""
+        if not self._n_documents or self._is_flooded:
+            return Why.BAD_REPLY, self._what_came_instead()
+        if self._meaning.links and not self._meaning.runs:
+            return Why.NO_IMAGE, _ONLY_LINKED
+        if self._meaning.runs or self._meaning.n_images_named:
+            return Why.BAD_IMAGE, self._what_is_wrong()
+        return None
+
+    def _refusal(self, complaint: Complaint, wait_s: float | None) -> Failure:
+        return failure_of(
+            complaint,
+            self._answer(complaint.message),
+            retry_after_s=wait_s,
+            arrived_at=self._reply.arrived_at,
+            may_differ=self._asked.learn(complaint),
+        )
 
     def _page(self) -> Complaint:
         """A reply with an error status and no JSON error in it."""
@@ -210,10 +306,10 @@ class ReplyReader:
         request_id = headers.get("x-generation-id") or meaning.request_id
         return Answer(
             text=self._mask(meaning.text) or None,
-            detail=self._mask(detail) if detail else None,
-            served_model=meaning.served_model,
-            request_id=request_id or headers.get("x-request-id"),
-            usage=meaning.usage,
+            detail=redacted(self._mask(detail), self._asked.task.prompt) if detail else None,
+            served_model=masked(meaning.served_model, self._mask),
+            request_id=masked(request_id or headers.get("x-request-id"), self._mask),
+            usage=masked(meaning.usage, self._mask),
             cost_usd=meaning.cost_usd,
         )
 

@@ -9,7 +9,7 @@ import threading
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from pipeline.errors import DiskTrouble
 
@@ -270,6 +270,11 @@ class FilePart:
         """Append ``piece``; raises :class:`DiskTrouble`."""
         with trouble("writing an image"):
             self._disk.write_all(self._fd, piece)
+
+    def reopened(self) -> BinaryIO:
+        """What was written so far, to be read; raises :class:`DiskTrouble`."""
+        with trouble("reading an image"):
+            return os.fdopen(self._disk.open(self.name, os.O_RDONLY), "rb")
 
     def discard(self) -> None:
         """Remove it; harmless when it was kept or removed already."""

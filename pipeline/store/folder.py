@@ -15,6 +15,7 @@ from pipeline.core.model import Keep, Made, Receipt
 from pipeline.errors import DiskTrouble
 from pipeline.store import lock, opening, status
 from pipeline.store.choice import Chosen, choose
+from pipeline.store.decoding import problem_of
 from pipeline.store.durable import STATE, Calls, Disk, Durability, FilePart, trouble
 from pipeline.store.ledger import Ledger
 from pipeline.store.manifest import Manifest
@@ -124,6 +125,10 @@ class Folder:
         keeping.add_done_callback(self._keeping.discard)
         return await asyncio.shield(asyncio.wrap_future(keeping))
 
+    async def problem_of(self, image: Image) -> str | None:
+        """What is wrong with an image not yet kept, decoded in a thread; None if it is sound."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, _problem_of, image)
+
     def finish(self) -> None:
         """Wait until everything that was given to ``keep`` is kept, whoever still awaits it."""
         wait(tuple(self._keeping))
@@ -225,6 +230,11 @@ class Folder:
         record = record_of(outcome, files=files, run=self._terms.run)
         record["orphaned"] = orphaned
         return record
+
+
+def _problem_of(image: Image) -> str | None:
+    with _ours(image).reopened() as file:
+        return problem_of(file, image.media_type)
 
 
 def _only_kept(outcome: Outcome) -> Outcome:

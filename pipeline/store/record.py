@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from pipeline.core.model import Keep, Made, Task
+from pipeline.core.model import Keep, Made, Reference, Task
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -58,6 +58,8 @@ def record_of(outcome: Outcome, *, files: Sequence[str], run: str) -> dict[str, 
         "keep": str(task.keep),
         "maybe_billed": course.n_maybe_billed,
         "orphaned": [],
+        "warnings": [_without_payload(warning) for warning in answer.warnings],
+        "references": [_reference(reference) for reference in task.references],
     }
 
 
@@ -76,6 +78,7 @@ def task_of(record: Mapping[str, Any]) -> Task:
         keep=Keep(record.get("keep", Keep.ALL)),
         vars=record["vars"],
         meta=record["meta"],
+        references=tuple(map(_reference_of, record.get("references", ()))),
     )
 
 
@@ -90,6 +93,17 @@ def line_of(record: Mapping[str, Any]) -> bytes:
     except TypeError:
         said = json.dumps(_plain(record), ensure_ascii=False, allow_nan=False)
         return said.encode() + b"\n"
+
+
+def _reference(reference: Reference) -> dict[str, Any]:
+    where = "path" if reference.sha256 else "url"
+    return {where: reference.source, "sha256": reference.sha256}
+
+
+def _reference_of(said: Mapping[str, Any]) -> Reference:
+    if "url" in said:
+        return Reference(source=said["url"])
+    return Reference(source=said["path"], sha256=str(said["sha256"]))
 
 
 def _image(image: Image, file: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.model import Made
-from pipeline.core.ports import Draining, Held, Settled, TriedAgain
+from pipeline.core.ports import Draining, Held, LeftOut, Settled, TriedAgain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +29,8 @@ def object_of(event: Event) -> dict[str, Any] | None:
             }
         case Held(wait_s=wait_s):
             return {"event": "waiting", "wait_s": round(wait_s, 3)}
+        case LeftOut(model=model, reason=reason):
+            return {"event": "left_out", "model": model, "reason": reason}
         case Draining(reason=reason, in_flight=in_flight, grace_s=grace_s):
             return {
                 "event": "draining",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TextIO
@@ -9,9 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TextIO
 import orjson
 from tqdm import tqdm
 
-from pipeline.core.ports import Draining, Held, Settled
+from pipeline.core.ports import Settled
 from pipeline.view.events import object_of
-from pipeline.view.wording import clock, count, duration, money, printable, rate
+from pipeline.view.notes import Notes
+from pipeline.view.wording import clock, duration, money, rate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 PLAIN_EVERY_S = 30.0
 _LIVE_EVERY_S = 1.0
 _EARLY_S = 0.5  # a timer may ring a little before its time
-_WORTH_TELLING_S = 5.0
+_USUAL_COLUMNS, _USUAL_ROWS = 80, 24
 _FORMAT = "{percentage:3.0f}%|{bar}| {desc}"
 
 
@@ -83,13 +85,15 @@ class Progress:
             voice.close()
 
 
-def voices_for(mode: Mode, *, err: TextIO, json_to: TextIO | None = None) -> tuple[Voice, ...]:
+def voices_for(
+    mode: Mode, *, err: TextIO, json_to: TextIO | None = None, is_verbose: bool = False
+) -> tuple[Voice, ...]:
     """What a run tells: people on ``err`` by ``mode``, programs on ``json_to`` if given."""
     voices: list[Voice] = []
     if mode is Mode.LIVE:
-        voices.append(LiveLine(err))
+        voices.append(LiveLine(err, is_verbose=is_verbose))
     if mode is Mode.PLAIN:
-        voices.append(PlainLines(err))
+        voices.append(PlainLines(err, is_verbose=is_verbose))
     if json_to is not None:
         voices.append(JsonLines(json_to))
     return tuple(voices)
@@ -100,15 +104,15 @@ class LiveLine:
 
     period_s: float | None = _LIVE_EVERY_S
 
-    def __init__(self, err: TextIO) -> None:
+    def __init__(self, err: TextIO, *, is_verbose: bool = False) -> None:
         """``err``: a terminal."""
         self._err = err
         self._line: _Line | None = None
-        self._waits = _Waits()
+        self._notes = Notes(is_verbose=is_verbose)
 
     def hear(self, event: Event, tally: Tally, now: float) -> None:
         """Count on; a long wait and the drain get a line of their own above the live one."""
-        note = _note_of(event, self._waits, now)
+        note = self._notes.of(event, now)
         if note:
             _Line.write(note, file=self._err)
         if isinstance(event, Settled):
@@ -130,11 +134,12 @@ class LiveLine:
                 total=tally.wanted,
                 file=self._err,
                 bar_format=_FORMAT,
-                dynamic_ncols=True,
+                nrows=_USUAL_ROWS,
                 leave=False,
             )
         line = self._line
         line.n = tally.wanted - tally.left
+        line.ncols = _columns_of(self._err)
         if is_due or now - line.drawn_at >= line.mininterval:
             line.drawn_at = now
             line.set_description_str(_live(tally, now), refresh=True)
@@ -145,15 +150,15 @@ class PlainLines:
 
     period_s: float | None = PLAIN_EVERY_S
 
-    def __init__(self, err: TextIO) -> None:
+    def __init__(self, err: TextIO, *, is_verbose: bool = False) -> None:
         """``err``: anything that takes lines."""
         self._err = err
         self._turns = _Turns()
-        self._waits = _Waits()
+        self._notes = Notes(is_verbose=is_verbose)
 
     def hear(self, event: Event, tally: Tally, now: float) -> None:
         """Tell of a long wait and of the drain at once; of the rest when it is time."""
-        note = _note_of(event, self._waits, now)
+        note = self._notes.of(event, now)
         if note:
             self._say(note)
         self.tick(tally, now)
@@ -227,21 +232,6 @@ class _Turns:
         return True
 
 
-class _Waits:
-    """Tells the first long wait, and another only when half a minute has passed."""
-
-    def __init__(self) -> None:
-        self._told_at: float | None = None
-
-    def is_worth_telling(self, wait_s: float, now: float) -> bool:
-        if wait_s <= _WORTH_TELLING_S:
-            return False
-        if self._told_at is not None and now - self._told_at < PLAIN_EVERY_S:
-            return False
-        self._told_at = now
-        return True
-
-
 class _Line(tqdm):  # type: ignore[type-arg]  # not subscriptable at run time
     """tqdm without its monitor thread and without its lock between processes."""
 
@@ -252,15 +242,12 @@ class _Line(tqdm):  # type: ignore[type-arg]  # not subscriptable at run time
 _Line.set_lock(threading.RLock())
 
 
-def _note_of(event: Event, waits: _Waits, now: float) -> str | None:
-    if isinstance(event, Held) and waits.is_worth_telling(event.wait_s, now):
-        return f"the provider asks to wait {duration(event.wait_s)}; waiting, nothing is lost"
-    if isinstance(event, Draining):
-        return (
-            f"stopping: {printable(event.reason)}; waiting up to {duration(event.grace_s)} for"
-            f" {count(event.in_flight, 'request')} in flight"
-        )
-    return None
+def _columns_of(terminal: TextIO) -> int:
+    """How wide it is now; a terminal that does not know its size, as under a recorder, says 0."""
+    try:
+        return os.get_terminal_size(terminal.fileno()).columns or _USUAL_COLUMNS
+    except OSError:
+        return _USUAL_COLUMNS
 
 
 def _live(tally: Tally, now: float) -> str:

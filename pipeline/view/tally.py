@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pipeline.core.model import Made
-from pipeline.core.ports import Draining, Held, Sent, Settled, TriedAgain
+from pipeline.core.ports import Draining, Held, LeftOut, Sent, Settled, TriedAgain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -126,12 +126,12 @@ class Tally:
             case TriedAgain(why=why):
                 self.in_flight -= 1
                 self.retries_by_why[str(why)] += 1
-            case Settled(receipt=receipt):
-                self.in_flight -= 1
+            case Settled(receipt=receipt, was_out=was_out):
+                self.in_flight -= was_out
                 self._settle(receipt, now)
             case Draining(in_flight=in_flight):
                 self.in_flight = in_flight
-            case Held():
+            case Held() | LeftOut():
                 pass
 
     def images_per_s(self, now: float) -> float:

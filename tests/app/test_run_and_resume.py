@@ -11,7 +11,7 @@ from PIL import Image
 from pipeline.core.simulation import FaultRule, Simulation
 
 if TYPE_CHECKING:
-    from commands import Desk
+    from commands import Desk, Serving
 
 FIELDS = [
     "id", "status", "why", "index", "sample", "prompt", "model", "served_model", "params", "vars",
@@ -21,16 +21,16 @@ FIELDS = [
 QUICK = Simulation(latency_s=0.02, latency_p99_s=0.05, image_size="96x64", cost_usd=0.04)
 
 
-async def test_a_run_leaves_images_and_lines_that_agree(desk: Desk, simulator) -> None:
+def test_a_run_leaves_images_and_lines_that_agree(desk: Desk, provider: Serving) -> None:
     prompts = '["a red fox", {id: city, prompt: a city, district: Shibuya, n: [1, null]}]'
     more = "matrix: {style: [oil, ink]}\ntemplate: '{{prompt}}, {{style}}'\nsamples: 2\nseed: 7\n"
-    async with simulator(QUICK) as base_url:
-        desk.job(prompts, base_url=base_url, more=more + "params: {temperature: 1.0}\n")
-        first = await desk.run("run", "job.yaml")
-        assert base_url.bill()["requests"] == 8
-        again = await desk.run("run", "job.yaml", "--json")
-        assert base_url.bill()["requests"] == 8
-    out = desk.folder / "out"
+    with provider(QUICK) as there:
+        desk.job(prompts, base_url=there.base_url, more=more + "params: {temperature: 1.0}\n")
+        first = desk.run("run", "job.yaml")
+        assert there.bill()["requests"] == 8
+        again = desk.run("run", "job.yaml", "--json")
+        assert there.bill()["requests"] == 8
+    out = desk.out
     check_whole(out)
     assert first.code == again.code == 0
     assert "made 8 of 8" in first.out
@@ -49,7 +49,7 @@ async def test_a_run_leaves_images_and_lines_that_agree(desk: Desk, simulator) -
     assert city["params"] == {"temperature": 1.0}
     assert city["seed"] == 8
     assert (city["status"], city["why"], city["attempts"]) == ("made", None, 1)
-    assert (city["model"], city["served_model"]) == ("painter", "painter")
+    assert (city["model"], city["served_model"]) == ("simulator/painter", "simulator/painter")
     assert (city["provider"], city["cost_usd"]) == ("there", 0.04)
     assert city["started_at"] < city["finished_at"]
     assert city["started_at"].endswith("Z")
@@ -63,95 +63,94 @@ async def test_a_run_leaves_images_and_lines_that_agree(desk: Desk, simulator) -
     assert {row["file_name"] for row in rows} == {line["images"][0]["file"] for line in lines}
 
 
-async def test_editing_one_prompt_asks_for_one_image(desk: Desk, simulator) -> None:
+def test_editing_one_prompt_asks_for_one_image(desk: Desk, provider: Serving) -> None:
     prompts = [f"a house with {n} rooms" for n in range(20)]
-    async with simulator(QUICK) as base_url:
-        desk.job(prompts, base_url=base_url)
-        await desk.run("run", "job.yaml")
+    with provider(QUICK) as there:
+        desk.job(prompts, base_url=there.base_url)
+        desk.run("run", "job.yaml")
         prompts[7] = "a house with a view"
-        desk.job(prompts, base_url=base_url)
-        edited = await desk.run("run", "job.yaml", "--json")
-        assert base_url.bill()["requests"] == 21
-        assert set(base_url.bill()["prompts"].values()) == {1}
+        desk.job(prompts, base_url=there.base_url)
+        edited = desk.run("run", "job.yaml", "--json")
+        assert there.bill()["requests"] == 21
+        assert set(there.bill()["prompts"].values()) == {1}
     assert edited.summary["made"] == edited.summary["wanted"] == 20
     assert edited.summary["made_now"] == 1
-    status = await desk.run("status", "out", "--json")
+    status = desk.run("status", "out", "--json")
     assert json.loads(status.out)["made"] == 20
     assert json.loads(status.out)["unwanted"] == 1
     assert len(desk.lines) == 21
-    check_whole(desk.folder / "out")
+    check_whole(desk.out)
 
 
-async def test_run_tries_failures_of_chance_again_and_leaves_refusals_to_rerun(
-    desk: Desk, simulator
+def test_run_tries_failures_of_chance_again_and_leaves_refusals_to_rerun(
+    desk: Desk, provider: Serving
 ) -> None:
     """The key, the job and its prompts are no longer needed: the folder holds what was sent."""
     rules = (
         FaultRule(fault="refused", prompt="forbidden"),
         FaultRule(fault="server_error", prompt="unlucky", attempt=1),
     )
-    async with simulator(Simulation(latency_s=0, image_size="64x64", rules=rules)) as base_url:
-        desk.write("prompts.jsonl", "".join(
-            json.dumps({"prompt": prompt, "id": f"row-{n}", "of": [n]}) + "\n"
-            for n, prompt in enumerate(["fine", "unlucky 1", "unlucky 2", "forbidden 3", "forbidden 4"])
-        ))  # fmt: skip
-        desk.job("{file: prompts.jsonl}", base_url=base_url, more="retry: {attempts: 1}\n")
-        first = await desk.run("run", "job.yaml", "--json")
+    with provider(Simulation(latency_s=0, image_size="64x64", rules=rules)) as there:
+        prompts = ["fine", "unlucky 1", "unlucky 2", "forbidden 3", "forbidden 4"]
+        rows = [{"prompt": text, "id": f"row-{n}", "of": [n]} for n, text in enumerate(prompts)]
+        desk.write("prompts.jsonl", "\n".join(map(json.dumps, rows)))
+        desk.job("{file: prompts.jsonl}", base_url=there.base_url, more="retry: {attempts: 1}\n")
+        first = desk.run("run", "job.yaml", "--json")
         assert first.code == 3
         assert first.summary["failed_by_why"] == {"refused": 2, "server_error": 2}
-        second = await desk.run("run", "job.yaml")
-        assert base_url.bill()["requests"] == 7
+        second = desk.run("run", "job.yaml")
+        assert there.bill()["requests"] == 7
         assert second.code == 3
         assert "failed 2: refused 2" in second.out
         assert second.out.splitlines()[-1] == "next: imagebatch rerun out --why refused"
         (desk.folder / "prompts.jsonl").unlink()
         (desk.folder / "job.yaml").unlink()
-        refused = await desk.run("rerun", "out", "--why", "refused", "--json")
+        refused = desk.run("rerun", "out", "--why", "refused", "--json")
         assert refused.code == 3
         assert refused.summary["requests"] == 2
-        assert base_url.bill()["requests"] == 9
-        row = await desk.run("rerun", "out", "--id", "row-4", "--json")
+        assert there.bill()["requests"] == 9
+        row = desk.run("rerun", "out", "--id", "row-4", "--json")
         assert row.summary["requests"] == 1
         task = next(line["id"] for line in desk.lines if line["prompt"] == "forbidden 3")
-        both = await desk.run("rerun", "out", "--id", f"row-4,{task}", "--json")
+        both = desk.run("rerun", "out", "--id", f"row-4,{task}", "--json")
         assert both.summary["requests"] == 2
-        none = await desk.run("rerun", "out", "--why", "lost", "--json")
+        none = desk.run("rerun", "out", "--why", "lost", "--json")
         assert (none.code, none.summary["requests"]) == (3, 0)
         for words in (("--why", "sulking"), ("--id", "row-9"), ("--id", "row-4,nobody")):
-            unknown = await desk.run("rerun", "out", *words)
+            unknown = desk.run("rerun", "out", *words)
             assert unknown.code == 2
             assert words[0] in unknown.err
-        assert base_url.bill()["requests"] == 12
-    line = newest(desk.folder / "out")[task]
+        assert there.bill()["requests"] == 12
+    line = newest(desk.out)[task]
     assert line["meta"] == {"id": "row-3", "of": [3]}
     assert line["detail"]
-    check_whole(desk.folder / "out")
+    check_whole(desk.out)
 
 
-async def test_rerun_of_everything_that_failed_makes_the_folder_whole(
-    desk: Desk, simulator
+def test_rerun_of_everything_that_failed_makes_the_folder_whole(
+    desk: Desk, provider: Serving
 ) -> None:
     rules = (FaultRule(fault="refused", prompt="odd", attempt=1),)
-    async with simulator(Simulation(latency_s=0, image_size="64x64", rules=rules)) as base_url:
-        desk.job(["even", "odd one", "odd two"], base_url=base_url)
-        assert (await desk.run("run", "job.yaml")).code == 3
-        again = await desk.run("rerun", "out")
+    with provider(Simulation(latency_s=0, image_size="64x64", rules=rules)) as there:
+        desk.job(["even", "odd one", "odd two"], base_url=there.base_url)
+        assert (desk.run("run", "job.yaml")).code == 3
+        again = desk.run("rerun", "out")
         assert again.code == 0
         assert "made 3 of 3" in again.out
-        assert base_url.bill()["requests"] == 5
-        assert (await desk.run("run", "job.yaml")).code == 0
-        assert base_url.bill()["requests"] == 5
-    check_whole(desk.folder / "out")
+        assert there.bill()["requests"] == 5
+        assert (desk.run("run", "job.yaml")).code == 0
+        assert there.bill()["requests"] == 5
+    check_whole(desk.out)
 
 
-async def test_streamed_and_plain_give_the_same_bytes(desk: Desk, simulator) -> None:
-    async with simulator(QUICK) as base_url:
-        desk.job(["a red fox", "a city"], base_url=base_url)
-        await desk.run("run", "job.yaml", "--out", "plain")
-        await desk.run("run", "job.yaml", "--out", "streamed", "--set", "params.stream=true")
-        desk.write("there.yaml", f"base_url: {base_url}\nmodel: painter\nstream: true\n")
-        await desk.run("run", "job.yaml", "--out", "by-profile")
-        assert base_url.bill()["requests"] == 6
+def test_streamed_and_plain_give_the_same_bytes(desk: Desk, provider: Serving) -> None:
+    with provider(QUICK) as there:
+        desk.job(["a red fox", "a city"], base_url=there.base_url)
+        desk.run("run", "job.yaml", "--out", "plain")
+        desk.run("run", "job.yaml", "--out", "streamed", "--set", "params.stream=true")
+        desk.provider(there.base_url, "stream: true\n")
+        desk.run("run", "job.yaml", "--out", "by-profile")
+        assert there.bill()["requests"] == 6
     images = [
         {p.name: p.read_bytes() for p in (desk.folder / out / "images/000").iterdir()}
         for out in ("plain", "streamed", "by-profile")
@@ -160,42 +159,44 @@ async def test_streamed_and_plain_give_the_same_bytes(desk: Desk, simulator) -> 
     assert images[0] == images[1] == images[2]
 
 
-async def test_limit_makes_the_first_tasks_and_is_content_with_them(desk: Desk, simulator) -> None:
-    async with simulator(QUICK) as base_url:
-        desk.job(["a", "b", "c"], base_url=base_url)
-        two = await desk.run("run", "job.yaml", "--limit", "2")
+def test_limit_makes_the_first_tasks_and_is_content_with_them(
+    desk: Desk, provider: Serving
+) -> None:
+    with provider(QUICK) as there:
+        desk.job(["a", "b", "c"], base_url=there.base_url)
+        two = desk.run("run", "job.yaml", "--limit", "2")
         assert two.code == 0
         assert "made 2 of 2" in two.out
-        assert base_url.bill()["requests"] == 2
-        all_of_them = await desk.run("run", "job.yaml", "--json")
-        assert base_url.bill()["requests"] == 3
+        assert there.bill()["requests"] == 2
+        all_of_them = desk.run("run", "job.yaml", "--json")
+        assert there.bill()["requests"] == 3
     assert all_of_them.summary["made"] == 3
 
 
-async def test_settings_come_from_flags_before_the_environment_before_the_job(
-    desk: Desk, simulator
+def test_settings_come_from_flags_before_the_environment_before_the_job(
+    desk: Desk, provider: Serving
 ) -> None:
-    async with simulator(QUICK) as base_url:
+    with provider(QUICK) as there:
         desk.job(["a"])
-        desk.write("there.yaml", f"base_url: {base_url}\nmodel: painter\n")
-        desk.environ = {"IMAGEBATCH_OUT": "by env", "IMAGEBATCH_PROVIDER": "there.yaml"}
-        assert (await desk.run("run", "job.yaml")).code == 0
-        assert base_url.bill()["requests"] == 1
+        desk.provider(there.base_url)
+        desk.environ(IMAGEBATCH_OUT="by env", IMAGEBATCH_PROVIDER="there.yaml")
+        assert (desk.run("run", "job.yaml")).code == 0
+        assert there.bill()["requests"] == 1
         words = ("--out", "by flag", "--set", "samples=2", "--set", "model=another")
-        flagged = await desk.run("run", "job.yaml", *words)
-        assert base_url.bill()["requests"] == 3
+        flagged = desk.run("run", "job.yaml", *words)
+        assert there.bill()["requests"] == 3
     assert flagged.out.splitlines()[-1] == "next: imagebatch status 'by flag'"
     assert (desk.folder / "by env/manifest.jsonl").is_file()
     assert {line["model"] for line in newest(desk.folder / "by flag").values()} == {"another"}
-    assert not (desk.folder / "out").exists()
+    assert not (desk.out).exists()
 
 
-async def test_a_simulated_run_never_passes_for_a_real_one(desk: Desk, simulator) -> None:
-    async with simulator(QUICK) as base_url:
-        desk.job(["a"], base_url=base_url)
-        desk.write("sunsets.yaml", "prompts: [a]\nmodel: painter\n")
-        assert (await desk.run("run", "sunsets.yaml", "--provider", "there.yaml")).code == 0
-        assert (await desk.run("run", "sunsets.yaml")).code == 0
+def test_a_simulated_run_never_passes_for_a_real_one(desk: Desk, provider: Serving) -> None:
+    with provider(QUICK) as there:
+        desk.job(["a"], base_url=there.base_url)
+        desk.write("sunsets.yaml", "prompts: [a]\nmodel: simulator/painter\n")
+        assert (desk.run("run", "sunsets.yaml", "--provider", "there.yaml")).code == 0
+        assert (desk.run("run", "sunsets.yaml")).code == 0
     real = newest(desk.folder / "outputs/sunsets")
     simulated = newest(desk.folder / "outputs/sunsets-simulator")
     assert len(real) == len(simulated) == 1

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from virtual import VirtualLoop
 
-from pipeline.core.model import Answer, Failed, Failure, Outcome, Receipt, Task, Why
-from pipeline.core.ports import Draining, Event, Held, Sent, Settled, TriedAgain
+from pipeline.core.model import Answer, Failed, Failure, Made, Outcome, Receipt, Task, Why
+from pipeline.core.ports import Draining, Event, Held, LeftOut, Sent, Settled, TriedAgain
 from pipeline.engine.pool import Guards, Pool, Stages
 from pipeline.engine.retry import Caps, Retry
 from pipeline.engine.worker import Got
-from pipeline.errors import Guarded, Interrupted, NotAllowed, Stop, Unreachable
+from pipeline.errors import Guarded, Interrupted, Misconfigured, NotAllowed, Stop, Unreachable
 from pipeline.limit.gate import Gate
 
 if TYPE_CHECKING:
@@ -67,18 +67,24 @@ class World:
         return f"in {seconds:.0f} s"
 
     def pool(
-        self, *, n_workers: int = 4, per_minute: float | None = None, caps: Caps = CAPS
+        self,
+        *,
+        n_workers: int = 4,
+        per_minute: float | None = None,
+        caps: Caps = CAPS,
+        n_models: int = 1,
     ) -> Pool:
         stages = Stages(
             attempt=self.attempt,
             gate=Gate(concurrency=n_workers, requests_per_minute=per_minute),
-            retry=Retry(CAPS, uniform=lambda low, high: high),
+            retry=Retry(caps, uniform=lambda low, high: high),
             store=self,
             observer=self,
             clock=self,
             provider="fake",
         )
-        return Pool(stages, Guards(failures_in_a_row=4, grace_s=60), n_workers=n_workers)
+        guards = Guards(failures_in_a_row=4, grace_s=60, n_models=n_models)
+        return Pool(stages, guards, n_workers=n_workers)
 
     def seen(self, kind: type[Event]) -> list[Any]:
         return [event for event in self.events if isinstance(event, kind)]
@@ -282,3 +288,77 @@ def test_no_tasks_is_no_work() -> None:
     world = World(lambda _, __: MADE)
     assert run(world, n_tasks=0) == (None, 0.0)
     assert world.events == []
+
+
+def unserved(task: Task, _: int) -> Result:
+    """Model `gone` cannot be served, every other can."""
+    if task.model != "gone":
+        return MADE
+    answer = Answer(detail="no such model", request_id="r1")
+    stop = Misconfigured("no such model")
+    return Failure(why=Why.MODEL, answer=answer, stop=stop, is_of_the_model=True)
+
+
+def of_models(*models: str) -> Iterator[Task]:
+    return (replace(task(number), model=model) for number, model in enumerate(models))
+
+
+def test_a_job_of_several_models_goes_on_without_one() -> None:
+    world = World(unserved)
+    models = ("gone", "m") * 15
+    stop, _ = drive(world, lambda pool: pool.run(of_models(*models)), n_models=2)
+    assert stop is None
+    assert len(world.settled) == 30
+    failed = [outcome for outcome in world.settled if isinstance(outcome, Failed)]
+    assert {(one.task.model, one.why) for one in failed} == {("gone", Why.MODEL)}
+    assert len(failed) == 15
+    assert {one.answer.detail for one in failed} == {"no such model"}
+    unasked = [one for one in failed if not one.course.attempts]
+    assert len(unasked) >= 11
+    assert {one.answer.request_id for one in unasked} == {None}
+    assert [event.model for event in world.seen(LeftOut)] == ["gone"]
+    assert sum(not event.was_out for event in world.seen(Settled)) == len(unasked)
+
+
+def test_tasks_that_are_given_up_unasked_wait_for_no_pace() -> None:
+    world = World(unserved)
+    models = ("gone",) * 100 + ("m",)
+    _, took_s = drive(
+        world, lambda pool: pool.run(of_models(*models)), n_models=2, per_minute=60, n_workers=1
+    )
+    assert len(world.settled) == 101
+    assert len(world.sent) == 2
+    assert took_s == 2.0
+
+
+def test_a_retry_that_waits_is_given_up_too_where_its_model_is_gone() -> None:
+    def answer(task: Task, n: int) -> Result:
+        is_first = (task.index, n) == (0, 1)
+        return Failure(why=Why.SERVER_ERROR) if is_first else unserved(task, n)
+
+    world = World(answer)
+    stop, _ = drive(
+        world, lambda pool: pool.run(of_models("gone", "gone", "m")), n_models=2, n_workers=1
+    )
+    assert stop is None
+    by_index = {outcome.task.index: outcome.course.attempts for outcome in world.settled}
+    assert by_index == {0: 1, 1: 1, 2: 1}
+
+
+def test_where_no_model_is_left_the_run_stops_and_the_rest_stays_owed() -> None:
+    world = World(unserved)
+    stop, _ = drive(world, lambda pool: pool.run(of_models(*("gone",) * 20)), n_workers=2)
+    assert isinstance(stop, Misconfigured)
+    assert world.settled == []
+    assert len(world.sent) == 2
+
+
+def test_what_may_stop_the_run_is_tried_again_on_the_house() -> None:
+    stop = Unreachable("a firewall")
+    caps = replace(CAPS, attempts=1)
+    once = World(fails_first(Why.UNREACHABLE, stop=stop, n_tries_before_stop=1))
+    assert run(once, 1, caps=caps)[0] is None
+    assert isinstance(once.settled[0], Made)
+    twice = World(fails_first(Why.UNREACHABLE, times=9, stop=stop, n_tries_before_stop=1))
+    assert run(twice, 1, caps=caps)[0] is stop
+    assert (len(twice.sent), twice.settled) == (2, [])

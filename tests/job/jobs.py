@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pipeline.core.model import Task
     from pipeline.job.job import Job
-    from pipeline.job.survey import Survey
+    from pipeline.job.plan import Survey
 
 
 def load(

@@ -80,6 +80,13 @@ def test_a_frozen_job_finds_its_files_from_anywhere(
     assert planned(again) == planned(job)
 
 
+def test_references_are_frozen_as_they_were_written(tmp_path: Path) -> None:
+    text = "prompts: [a, {prompt: b, references: ['{{x}}.png', c.png], x: 1}]\nreferences: y.png\n"
+    job = load(tmp_path, text, out=str(tmp_path / "out"))
+    assert job.references == ("y.png",)
+    assert thawed(tmp_path, job) == job
+
+
 def test_a_stream_that_is_turned_off_stays_off(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("base_url: https://x.test\nmodel: m\nstream: true\n")
     text = "prompts: [a]\nprovider: ./mine.yaml\nparams: {stream: false}\n"

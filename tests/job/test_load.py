@@ -114,7 +114,8 @@ BAD = [
     ("prompts:\n  - a\n  - {id: x}\n", 3, "prompts.1.prompt", "missing"),
     ("prompts:\n  - a\n  - prompt: b\n    seed: x\n", 4, "prompts.1.seed", "whole number"),
     ("prompts:\n  - a\n  - {prompt: b, keep: fist}\n", 3, "prompts.1.keep", "`first`"),
-    ("prompts:\n  - a\n  - {prompt: b, references: [x]}\n", 3, "prompts.1.references", "not supp"),
+    ("prompts:\n  - a\n  - {prompt: b, references: [3]}\n", 3, "prompts.1.references.0", "text"),
+    ("prompts:\n  - a\n  - {prompt: b, references: ['{{x']}\n", 3, "prompts.1.references.0", "not"),
     ("prompts: {file: p.parquet}\n", 1, "prompts.file", "not supported yet"),
     ("prompts: {file: p.doc}\n", 1, "prompts.file", ".txt"),
     ("prompts: {file: p.txt, column: x}\n", 1, "prompts.column", "no columns"),
@@ -144,11 +145,12 @@ BAD = [
     ("prompts: [a]\nkeep: fisrt\n", 2, "keep", "did you mean `first`"),
     ("prompts: [a]\naspect_ratio: 16x9\n", 2, "aspect_ratio", "16:9"),
     ("prompts: [a]\nimage_size: huge\n", 2, "image_size", "2K"),
-    ("prompts: [a]\nreferences: [x.png]\n", 2, "references", "not supported yet"),
+    ("prompts: [a]\nreferences: [3]\n", 2, "references.0", "must be text"),
+    ("prompts: [a]\nreferences: ['{{promt}}']\n", 2, "references.0", "mean `prompt`"),
+    (f"prompts: [a]\nreferences: {['x.png'] * 17}\n", 2, "references", "at most 16"),
     ("prompts: [a]\nbudget:\n  usd: 20\n", 2, "budget", "not supported yet"),
     ("prompts: [a]\nprovider: [knox, local]\n", 2, "provider", "not supported yet"),
     ("prompts: [a]\nprovider: 3\n", 2, "provider", "a name, a path"),
-    ("prompts: [a]\noutput: {verify: decode}\n", 2, "output.verify", "not supported yet"),
     ("prompts: [a]\noutput: {durability: none}\n", 2, "output.durability", "power or process"),
     ("prompts: [a]\noutput: {path: '/x/{{id}}.png'}\n", 2, "output.path", "relative"),
     ("prompts: [a]\noutput: {path: '{{slugg}}-{{id}}'}\n", 2, "output.path", "`slug`"),
@@ -162,7 +164,7 @@ BAD = [
     ("prompts: [a]\nmatrix:\n  style: [a, {b: 1}]\n", 3, "matrix.style.1", "must be text"),
     ("prompts: [a]\nmatrix:\n  seed: [1, x]\n", 3, "matrix.seed.1", "whole number"),
     ("prompts: [a]\nmatrix:\n  index: [1]\n", 3, "matrix.index", "name of its own"),
-    ("prompts: [a]\nmatrix:\n  references: [1]\n", 3, "matrix.references", "not supported yet"),
+    ("prompts: [a]\nmatrix:\n  references: [1]\n", 3, "matrix.references.0", "must be"),
     ("prompts: [a]\nmatrix:\n  a: [1]\n  exclude:\n    - {}\n", 5, "matrix.exclude.0", "empty"),
     ("prompts: [a]\nmatrix:\n  a: [1]\n  exclude: [{b: 1}]\n", 4, "matrix.exclude.0.b", "no axis"),
     ("prompts: [a]\nmatrix:\n  a: [1]\n  include: [{id: x}]\n", 4, "matrix.include.0.id", "no row"),
@@ -248,7 +250,7 @@ MISTAKES = st.one_of(
         st.sampled_from(
             [
                 "budget: {usd: 1}",
-                "references: [x.png]",
+                "references: [[]]",
                 "color: red",
                 "? [a]\n: b",
                 "@at",
@@ -412,7 +414,7 @@ def test_an_unknown_provider_is_told_at_its_line_with_those_there_are(tmp_path: 
     stop = faults_of(tmp_path, "prompts: [a]\nprovider: knocks\n")
     assert stop.exit_code == 78
     assert str(stop).startswith(f"{tmp_path}/job.yaml:2:1: provider: unknown provider `knocks`")
-    assert "knox, local, openrouter, simulator" in str(stop)
+    assert "knox, local, openai-images, openrouter, simulator" in str(stop)
     stop = faults_of(tmp_path, "prompts: [a]\n", provider="nox")
     assert str(stop).startswith("--provider nox: provider: unknown provider `nox` (did you mean")
 
@@ -455,15 +457,13 @@ BAD_PROFILES = [
     ("model: m\nbase_url: http://x.test\n", 2, "base_url", "plain http"),
     ("model: m\nbase_url: http://127.0.0.1.evil.test\n", 2, "base_url", "plain http"),
     (URL + "dialekt: chat\n", 2, "dialekt", "did you mean `dialect`"),
-    (URL + "dialect: images\n", 2, "dialect", "not supported yet"),
+    (URL + "dialect: images\nserver: vllm-omni\n", 3, "server", "chat requests"),
     (URL + "dialect: chatt\n", 2, "dialect", "did you mean `chat`"),
     (URL + "api_key: sk-123\n", 2, "api_key", "did you mean `api_key_"),
     (URL + "api_key_env: sk-123\n", 2, "api_key_env", "name of an environment variable"),
     (URL + "api_key_env: A\napi_key_file: b\n", 3, "api_key_file", "one place"),
     (URL + "api_key_command: pass x\n", 2, "api_key_command", "not supported yet"),
     (URL + "hedge: true\n", 2, "hedge", "not supported yet"),
-    (URL + "svg: on\n", 2, "svg", "not supported yet"),
-    (URL + "remote_images: true\n", 2, "remote_images", "not supported yet"),
     (URL + "idempotency_header: X\n", 2, "idempotency_header", "not supported yet"),
     (URL + "stream: 1\n", 2, "stream", "true or false"),
     (URL + "headers: {Authorization: x}\n", 2, "headers", "`api_key_env` only"),
@@ -541,9 +541,9 @@ def test_sizes_are_read_as_people_write_them(tmp_path: Path, text: str, n_bytes:
 
 
 def test_every_shipped_profile_is_sound() -> None:
-    assert shipped_profiles() == ["knox", "local", "openrouter", "simulator"]
+    assert shipped_profiles() == ["knox", "local", "openai-images", "openrouter", "simulator"]
     profiles = [load_profile(name) for name in shipped_profiles()]
-    assert [chosen.is_simulated for chosen in profiles] == [False, False, False, True]
+    assert [chosen.is_simulated for chosen in profiles] == [False] * 4 + [True]
 
 
 def test_a_bad_profile_is_raised_as_such(tmp_path: Path) -> None:

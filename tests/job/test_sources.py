@@ -127,7 +127,7 @@ def test_quotes_in_a_tsv_are_text_unless_they_quote_a_cell(
         ("p.csv", "prompt,seed\nx,1\ny,99999999999999999999\n", (3, "seed"), "whole number"),
         ("p.csv", "prompt,params\nx,{}\ny,[]\n", (3, "params"), "JSON"),
         ("p.csv", "prompt,keep\nx,all\ny,fist\n", (3, "keep"), "did you mean `first`"),
-        ("p.csv", "prompt,references\nx,\ny,a.png\n", (3, "references"), "not supported yet"),
+        ("p.csv", "prompt,references\nx,\ny,[a.png\n", (3, "references"), "JSON list"),
         ("p.tsv", "prompt\ta\nx\t1\ny\t1\t2\n", (3, ""), "3 cells"),
         ("p.txt", b"x\n\n\xff\n", (3, ""), "not UTF-8"),
         ("p.jsonl", '{"prompt":"x"}\n\n{"prompt":" "}\n', (3, "prompt"), "is blank"),

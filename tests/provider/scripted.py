@@ -26,13 +26,17 @@ _LINGER_AND_RESET = struct.pack("ii", 1, 0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """A request as it came. ``headers`` has lower-case names; ``raw`` is its head, untouched."""
+    """A request as it came. ``headers`` has lower-case names; ``raw`` is its head, untouched.
+
+    ``at``: when it was there, in the loop's seconds.
+    """
 
     method: str
     path: str
     headers: dict[str, str]
     raw: bytes
     body: bytes
+    at: float = 0.0
 
 
 class Peer:
@@ -221,7 +225,10 @@ class Scripted:
         headers = {name.lower(): value for name, _, value in pairs}
         n_bytes = int(headers.get("content-length", 0)) if script.reads_body else 0
         body = await peer.reader.readexactly(n_bytes)
-        self.requests.append(Asked(method=method, path=path, headers=headers, raw=raw, body=body))
+        at = asyncio.get_running_loop().time()
+        self.requests.append(
+            Asked(method=method, path=path, headers=headers, raw=raw, body=body, at=at)
+        )
         await script.play(peer)
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.provider.catalog import Model, image_models_in
+from pipeline.provider.catalog import Catalog, Model, document_of, image_models_in, merged
 
 
 def entry(name: str, *gives: str, **more: Any) -> dict[str, Any]:
@@ -49,6 +50,70 @@ def test_the_older_way_of_telling_modalities_is_understood() -> None:
         {"id": "b", "architecture": {"modality": "text->text"}},
     ]
     assert [model.id for model in image_models_in({"data": listed})] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("name", "is_listed"),
+    [
+        ("google/flash", True),
+        ("google/flash:free", True),
+        ("flash-001", True),
+        ("openai/gpt-image-1", True),
+        ("google/flash-2", False),
+        ("flash", False),
+        ("openai", False),
+    ],
+)
+def test_a_model_is_found_by_any_of_its_names(name: str, *, is_listed: bool) -> None:
+    listed = [
+        entry("google/flash", "image", canonical_slug="flash-001"),
+        entry("openai/*", "image"),
+    ]
+    catalog = Catalog(models=image_models_in({"data": listed}))
+    assert bool(catalog.find(name)) == is_listed
+    assert (catalog.doubt(name) is None) == is_listed
+    assert catalog.gives(name) == (("image",) if is_listed else None)
+
+
+def test_a_provider_without_a_list_leaves_no_doubt() -> None:
+    assert Catalog().doubt("anything") is None
+
+
+def test_a_list_that_holds_nothing_but_image_models_need_not_say_so() -> None:
+    listed = {"data": [{"id": "a"}, entry("b", "image")]}
+    assert len(image_models_in(listed, make_images=True)) == 2
+
+
+def test_what_one_list_does_not_say_another_may() -> None:
+    models = merged(
+        [Model(id="a"), Model(id="b", takes=("text",))],
+        [Model(id="a", gives=("image",), prices={"request": 1.0}), Model(id="c")],
+    )
+    assert models == (
+        Model(id="a", gives=("image",), prices={"request": 1.0}),
+        Model(id="b", takes=("text",)),
+    )
+
+
+@given(
+    st.lists(
+        st.builds(
+            Model,
+            id=st.text(min_size=1, max_size=4),
+            also=st.tuples() | st.tuples(st.text(min_size=5, max_size=6)),
+            takes=st.tuples() | st.tuples(st.just("text")),
+            gives=st.sampled_from([("image",), ("image", "text")]),
+            prices=st.dictionaries(
+                st.sampled_from(["prompt", "image_output"]), st.floats(0, 1e6), max_size=2
+            ),
+        ),
+        unique_by=lambda model: model.id,
+        max_size=4,
+    )
+)
+def test_a_list_that_is_kept_comes_back_as_it_was(models: list[Model]) -> None:
+    kept = orjson.loads(orjson.dumps(document_of(models)))
+    assert image_models_in(kept) == tuple(sorted(models, key=lambda model: model.id))
 
 
 json = st.recursive(

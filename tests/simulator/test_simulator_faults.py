@@ -43,7 +43,14 @@ STATUSES = {
     "bad_request": 400,
     "redirect": 307,
 }
-OF_THE_PROMPT = {"moderated", "refused", "bad_request"}
+OF_THE_PROMPT = {
+    "moderated",
+    "refused",
+    "bad_request",
+    "too_large",
+    "error_as_detail",
+    "declined_in_words",
+}
 
 
 def playing(fault: str, **settings: Any) -> Simulation:

@@ -13,7 +13,7 @@ from pipeline.store.folder import Folder, Terms
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pipeline.core.ports import Part
+    from pipeline.core.model import Part
 
 
 def task(number: int = 0, **changes: Any) -> Task:

@@ -9,7 +9,7 @@ from pipeline.core.model import Answer, Course, Failed, Image, Made, Receipt, Ta
 from pipeline.core.ports import Sent, Settled, TriedAgain
 
 if TYPE_CHECKING:
-    from pipeline.core.ports import Part
+    from pipeline.core.model import Part
 
 
 @dataclass

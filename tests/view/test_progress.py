@@ -7,6 +7,7 @@ import io
 import os
 import struct
 import termios
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import orjson
@@ -121,8 +122,10 @@ def _on_a_terminal(n_columns: int, play: Callable[[io.TextIOBase], None]) -> str
     fcntl.ioctl(writer, termios.TIOCSWINSZ, struct.pack("HHHH", 24, n_columns, 0, 0))
     with os.fdopen(writer, "w") as err:
         play(err)
-        err.flush()
-        told = os.read(reader, 1 << 16)
+    told = b""
+    with suppress(OSError):  # EIO: the other end is closed and everything was read
+        while piece := os.read(reader, 1 << 16):
+            told += piece
     os.close(reader)
     return told.decode()
 

@@ -6,6 +6,7 @@ import asyncio
 import math
 import socket
 import struct
+import time
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -27,6 +28,8 @@ def response_of(head: Head, *, retry_after_s: float, generation: str | None = No
     headers = dict(head.headers or {})
     if head.has_retry_after:
         headers["Retry-After"] = str(math.ceil(retry_after_s))
+    if head.has_reset:
+        headers["X-RateLimit-Reset"] = str(math.ceil((time.time() + retry_after_s) * 1000))
     if generation is not None:
         headers["X-Generation-Id"] = generation
     return web.Response(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from aiohttp import web
 
 from pipeline.core.simulation import pixels_of
 from pipeline.provider.simulator.admission import Admission
-from pipeline.provider.simulator.asked import Asked, BadAsk, asked_of
+from pipeline.provider.simulator.asked import Asked, BadAsk
 from pipeline.provider.simulator.bill import Bill
 from pipeline.provider.simulator.chance import latency_of, number_of
 from pipeline.provider.simulator.delivery import (
@@ -25,7 +26,8 @@ from pipeline.provider.simulator.delivery import (
 )
 from pipeline.provider.simulator.fate import Turn, fault_of
 from pipeline.provider.simulator.faults import PLAYS, SOUND, Delivery, Head, Play, error_head
-from pipeline.provider.simulator.said import Frame, Said, document, events
+from pipeline.provider.simulator.said import Frame, Said
+from pipeline.provider.simulator.shapes import CHAT, Shape
 
 if TYPE_CHECKING:
     from pipeline.core.simulation import Simulation
@@ -45,6 +47,7 @@ class _Exchange:
     """
 
     request: web.Request
+    shape: Shape
     asked: Asked
     play: Play
     frame: Frame
@@ -52,7 +55,7 @@ class _Exchange:
 
 
 class Desk:
-    """Serves chat completions and keeps the bill."""
+    """Serves completions and images, and keeps the bill."""
 
     def __init__(self, simulation: Simulation, painter: Painter) -> None:
         """``simulation`` must be without flaws (``pipeline.core.simulation.flaws_of``)."""
@@ -73,8 +76,8 @@ class Desk:
         """The reply to a request without the key."""
         return self._reply(_NO_KEY)
 
-    async def complete(self, request: web.Request) -> web.StreamResponse:
-        """``POST /v1/chat/completions``."""
+    async def complete(self, request: web.Request, shape: Shape = CHAT) -> web.StreamResponse:
+        """``POST /v1/chat/completions``, or what else has a ``shape``."""
         self.bill.requests += 1
         if not self.may_enter(request):
             return self._refuse(_NO_KEY)
@@ -83,14 +86,14 @@ class Desk:
         if wait_s is not None:
             return self._refuse(_TOO_MANY, retry_after_s=wait_s)
         try:
-            return await self._answer(request, asked_of(raw, base=self._base))
+            return await self._answer(request, shape, shape.asked(raw, self._base))
         except BadAsk as wrong:
             return self._refuse(error_head(400, str(wrong), {"error_type": "invalid_request"}))
         finally:
             self.admission.leave()
 
-    async def _answer(self, request: web.Request, asked: Asked) -> web.StreamResponse:
-        exchange = self._settled(request, asked)
+    async def _answer(self, request: web.Request, shape: Shape, asked: Asked) -> web.StreamResponse:
+        exchange = self._settled(request, shape, asked)
         if exchange.play.delivery is Delivery.RESET:
             return reset(request)
         if exchange.play.delivery is Delivery.HANG:
@@ -99,9 +102,10 @@ class Desk:
         if head is not None:
             await pause(until=exchange.due)
             return self._refuse(head, generation=exchange.frame.id)
-        return await (self._stream(exchange) if asked.is_streamed else self._send(exchange))
+        is_streamed = asked.is_streamed and not exchange.play.is_plain
+        return await (self._stream(exchange) if is_streamed else self._send(exchange))
 
-    def _settled(self, request: web.Request, asked: Asked) -> _Exchange:
+    def _settled(self, request: web.Request, shape: Shape, asked: Asked) -> _Exchange:
         """Count, draw and charge: a client that leaves early is charged all the same.
 
         (OpenRouter, api_reference/streaming: most providers go on and bill in full.)
@@ -110,11 +114,14 @@ class Desk:
         self._attempts[asked.key] += 1
         turn = Turn(asked=asked, attempt=self._attempts[asked.key], request=self._n_admitted)
         fault = fault_of(turn, self._simulation)
+        if fault is not None and PLAYS[fault].spares(asked):
+            fault = None
         play = SOUND if fault is None else PLAYS[fault]
         if fault is not None:
             self.bill.by_fault[fault] += 1
         return _Exchange(
             request=request,
+            shape=shape,
             asked=asked,
             play=play,
             frame=self._frame_of(turn, cost_usd=self._charged(asked, play)),
@@ -124,7 +131,7 @@ class Desk:
     def _charged(self, asked: Asked, play: Play) -> float:
         if not play.is_billed:
             return 0.0
-        n_images = self._simulation.images_per_reply
+        n_images = asked.n_images or self._simulation.images_per_reply
         cost_usd = n_images * self._simulation.cost_usd
         self.bill.charge(n_images, cost_usd)
         if self._simulation.bill_prompts:
@@ -153,7 +160,8 @@ class Desk:
         return said if alter is None else alter(said)
 
     async def _send(self, exchange: _Exchange) -> web.StreamResponse:
-        pieces = document(await self._said(exchange), exchange.frame)
+        document = exchange.shape.document(await self._said(exchange), exchange.frame)
+        pieces = (exchange.play.lead, *document)
         await pause(until=exchange.due)
         response = web.StreamResponse(headers=_headers("application/json", exchange))
         response.content_length = sum(map(len, pieces))
@@ -162,17 +170,19 @@ class Desk:
     async def _stream(self, exchange: _Exchange) -> web.StreamResponse:
         response = web.StreamResponse(headers=_headers("text/event-stream", exchange))
         await response.prepare(exchange.request)
-        await keep_alive(response, until=exchange.due, every_s=self._simulation.keep_alive_s)
-        pieces = events(await self._said(exchange), exchange.frame)
+        with suppress(ConnectionResetError):  # as below
+            await keep_alive(response, until=exchange.due, every_s=self._simulation.keep_alive_s)
+        pieces = exchange.shape.events(await self._said(exchange), exchange.frame)
         return await self._deliver(exchange, response, pieces)
 
     async def _deliver(
         self, exchange: _Exchange, response: web.StreamResponse, pieces: tuple[bytes, ...]
     ) -> web.StreamResponse:
         self.bill.by_status["200"] += 1
-        if not response.prepared:
-            await response.prepare(exchange.request)
-        await deliver(exchange.request, response, pieces, exchange.play.delivery)
+        with suppress(ConnectionResetError):  # a client that goes away is no error of ours
+            if not response.prepared:
+                await response.prepare(exchange.request)
+            await deliver(exchange.request, response, pieces, exchange.play.delivery)
         return response
 
     def _refuse(

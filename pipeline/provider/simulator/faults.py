@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from pipeline.provider.simulator.guises import GUISES
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from pipeline.provider.simulator.asked import Asked
     from pipeline.provider.simulator.said import Said
 
     Metadata = Mapping[str, Any] | None
@@ -35,14 +39,20 @@ class Head:
     media_type: str = "application/json"
     headers: Mapping[str, str] | None = None
     has_retry_after: bool = False
+    has_reset: bool = False
+
+
+def _spare_nobody(_: Asked) -> bool:
+    return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Play:
     """One fault. What is left at its default stays as in a sound exchange.
 
-    ``head`` replaces the reply, ``alter`` changes what the model says. ``is_of_the_prompt``: it is
-    drawn once for a prompt, so that it stays on a second try.
+    ``head`` replaces the reply, ``alter`` changes what the model says, ``lead`` goes before a
+    document, ``is_plain`` sends one where a stream was asked for. ``is_of_the_prompt``: it is drawn
+    once for a prompt, so that it stays on a second try. ``spares``: whom it does not strike.
     """
 
     head: Head | None = None
@@ -50,6 +60,9 @@ class Play:
     delivery: Delivery = Delivery.WHOLE
     is_billed: bool = False
     is_of_the_prompt: bool = False
+    lead: bytes = b""
+    is_plain: bool = False
+    spares: Callable[[Asked], bool] = _spare_nobody
 
 
 def error_head(
@@ -86,6 +99,38 @@ def _declining(said: Said) -> Said:
     )
 
 
+def _declining_in_words(said: Said) -> Said:
+    return replace(said, text="I'm sorry, but I can't create this image.", images=())
+
+
+def _without_reason(said: Said) -> Said:
+    return replace(
+        said,
+        text="",
+        images=(),
+        finish_reason="content_filter",
+        native_finish_reason="NO_IMAGE",
+    )
+
+
+def _dropped(said: Said) -> Said:
+    return replace(said, text=None, images=(), n_lost=len(said.images))
+
+
+def _emptied(said: Said) -> Said:
+    return replace(said, images=tuple(b"data:image/png;base64," for _ in said.images))
+
+
+def _replaced_by_a_page(said: Said) -> Said:
+    page = base64.b64encode(b"<html><body>502 Bad Gateway</body></html>" * 8)
+    return replace(said, images=tuple(b"data:image/png;base64," + page for _ in said.images))
+
+
+def _gives_no_words(asked: Asked) -> bool:
+    """Whether a model that only draws can serve this."""
+    return "text" not in asked.modalities
+
+
 def _without_choice(said: Said) -> Said:
     return replace(said, images=(), is_without_choice=True)
 
@@ -116,6 +161,14 @@ def _with_half_an_image(said: Said) -> Said:
 def _halved(image: bytes) -> bytes:
     start = image.index(b",") + 1
     return image[: start + (len(image) - start) // 8 * 4]  # whole groups: still valid base64
+
+
+def _body(status: int, document: object) -> Head:
+    return Head(status=status, body=orjson.dumps(document))
+
+
+def _availability(status: int, message: str, **availability: Any) -> Head:
+    return _body(status, {"error": {**error_of(status, message), "availability": availability}})
 
 
 _QUOTA = {"limit_source": "openrouter_free_tier_daily", "error_type": "rate_limit_exceeded"}
@@ -164,6 +217,70 @@ PLAYS: Mapping[str, Play] = {
     "stall": Play(delivery=Delivery.STALL, is_billed=True),
     "hang": Play(delivery=Delivery.HANG),
     "reset": Play(delivery=Delivery.RESET),
+    "request_timeout": Play(head=error_head(408, "Request timeout")),
+    "too_large": Play(head=error_head(413, "Request entity too large"), is_of_the_prompt=True),
+    "upstream_overloaded": Play(head=_body(529, {"detail": "upstream overloaded"})),
+    "throttled_until": Play(
+        head=Head(
+            status=429, body=orjson.dumps({"error": error_of(429, "Slow down")}), has_reset=True
+        )
+    ),
+    "long_wait": Play(
+        head=Head(
+            status=429,
+            body=orjson.dumps({"error": error_of(429, "Come back in an hour")}),
+            headers={"Retry-After": "3600"},
+        )
+    ),
+    "gone_model": Play(
+        head=_availability(
+            503, "This model is gone", retryable=False, fallback_models=["simulator/other"]
+        )
+    ),
+    "busy_model": Play(head=_availability(503, "No capacity now", retryable=True, retry_after=0.5)),
+    "wrong_modalities": Play(
+        head=error_head(
+            404, "No endpoints found that support the requested output modalities: image, text"
+        ),
+        spares=_gives_no_words,
+    ),
+    "error_as_detail": Play(
+        head=_body(
+            422, {"detail": [{"loc": ["body", "n"], "msg": "is too many", "type": "value_error"}]}
+        ),
+        is_of_the_prompt=True,
+    ),
+    "error_as_text": Play(head=_body(400, {"error": "The request is not valid"})),
+    "error_like_xai": Play(
+        head=_body(
+            400, {"code": "Client specified an invalid argument", "error": "The size is wrong"}
+        )
+    ),
+    "error_like_anthropic": Play(
+        head=_body(
+            529, {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
+        )
+    ),
+    "error_like_litellm": Play(
+        head=_body(
+            429,
+            {"error": {"message": "Slow down", "type": "throttling_error", "code": "429"}},
+        )
+    ),
+    "null": Play(head=Head(status=200, body=b"null")),
+    "blank": Play(head=Head(status=200, body=b"\n \n\n")),
+    "long_header": Play(head=Head(status=200, body=b"{}", headers={"X-Long": "x" * 20_000})),
+    "odd_encoding": Play(
+        head=Head(status=200, body=b"\x0b\x00", headers={"Content-Encoding": "br"})
+    ),
+    "declined_in_words": Play(alter=_declining_in_words, is_of_the_prompt=True),
+    "no_image_reason": Play(alter=_without_reason),
+    "dropped_image": Play(alter=_dropped, is_billed=True),
+    "empty_image": Play(alter=_emptied),
+    "page_as_image": Play(alter=_replaced_by_a_page),
+    "blank_lines_first": Play(lead=b"\n \n\n", is_billed=True),
+    "plain_for_stream": Play(is_plain=True, is_billed=True),
+    **{name: Play(alter=alter, is_billed=True) for name, alter in GUISES.items()},
 }
 """How each fault of ``pipeline.core.simulation.FAULTS`` is played."""
 

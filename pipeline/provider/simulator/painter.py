@@ -26,10 +26,9 @@ class Painter:
         """Prepare the ready bytes where ``simulation`` wants them."""
         self._seed = simulation.seed
         self._n_images = simulation.images_per_reply
-        self._ready: tuple[bytes, ...] | None = None
+        self._ready: bytes | None = None
         if simulation.images == "prebuilt":
-            url = _data_url(prebuilt_png(simulation.seed, simulation.prebuilt_bytes))
-            self._ready = (url,) * self._n_images
+            self._ready = _data_url(prebuilt_png(simulation.seed, simulation.prebuilt_bytes))
         self._threads = ThreadPoolExecutor(_N_THREADS, thread_name_prefix="painter")
 
     def __enter__(self) -> Self:
@@ -43,12 +42,13 @@ class Painter:
     async def images(self, asked: Asked) -> tuple[bytes, ...]:
         """The data URLs of a request's images: the same request gives the same bytes."""
         if self._ready is not None:
-            return self._ready
+            return (self._ready,) * (asked.n_images or self._n_images)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, self._paint, asked)
 
     def _paint(self, asked: Asked) -> tuple[bytes, ...]:
-        seeds = [number_of("picture", self._seed, asked.key, n) for n in range(self._n_images)]
+        n_images = asked.n_images or self._n_images
+        seeds = [number_of("picture", self._seed, asked.key, n) for n in range(n_images)]
         return tuple(_data_url(picture(seed, asked.prompt, asked.size)) for seed in seeds)
 
 

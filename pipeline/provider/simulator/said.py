@@ -7,6 +7,7 @@ streaming. Images travel as pieces of their own, so that a large one is never co
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any
 
 import orjson
@@ -17,17 +18,36 @@ KEEP_ALIVE = b": OPENROUTER PROCESSING\n\n"
 _TOKENS_PER_IMAGE = 1290
 
 
+class Layout(Enum):
+    """Where in a message its images stand."""
+
+    IMAGES = auto()
+    """``images[].image_url.url``: Knox's image guide, OpenRouter."""
+    PARTS = auto()
+    """Parts of the content: Knox's API reference, vLLM-omni."""
+    MARKDOWN = auto()
+    """Markdown in the text: new-api."""
+    TEXT_URL = auto()
+    """The text is nothing but the URL: LiteLLM before 1.77."""
+    SINGULAR = auto()
+    """``image[].data``: one-hub."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Said:
     """One choice of the model. ``images`` are data URLs.
 
     ``error`` stands inside the choice, ``top_error`` beside the choices; either replaces the words.
+    ``n_lost``: images that are charged and do not come. ``is_ended``: whether a stream says so.
     """
 
     text: str | None
     images: tuple[bytes, ...] = ()
-    finish_reason: str = "stop"
-    native_finish_reason: str = "STOP"
+    layout: Layout = Layout.IMAGES
+    n_lost: int = 0
+    is_ended: bool = True
+    finish_reason: str | None = "stop"
+    native_finish_reason: str | None = "STOP"
     refusal: str | None = None
     error: dict[str, Any] | None = None
     top_error: dict[str, Any] | None = None
@@ -50,7 +70,7 @@ def document(said: Said, frame: Frame) -> tuple[bytes, ...]:
     if said.top_error is not None:
         return (orjson.dumps({"error": said.top_error}),)
     choices = [] if said.is_without_choice else [_choice(said, frame)]
-    body = {**_head(frame, "chat.completion"), "choices": choices, "usage": _usage(said, frame)}
+    body = {**_head(frame, "chat.completion"), "choices": choices, "usage": usage_of(said, frame)}
     return _pieces(orjson.dumps(body), said, frame)
 
 
@@ -60,15 +80,14 @@ def events(said: Said, frame: Frame) -> tuple[bytes, ...]:
         return _event(_broken_off(said, frame), said, frame)
     deltas = [] if said.is_without_choice else _deltas(said, frame)
     chunks = [_chunk(frame, choices=[choice]) for choice in deltas]
-    chunks.append(_chunk(frame, choices=[], usage=_usage(said, frame)))
+    chunks.append(_chunk(frame, choices=[], usage=usage_of(said, frame)))
     pieces = [piece for chunk in chunks for piece in _event(chunk, said, frame)]
-    return (*pieces, b"data: [DONE]\n\n")
+    return (*pieces, b"data: [DONE]\n\n") if said.is_ended else tuple(pieces)
 
 
 def _choice(said: Said, frame: Frame) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": said.text, "refusal": said.refusal}
-    if said.images:
-        message["images"] = [_image(n, frame) for n in range(len(said.images))]
+    message |= _carried(said, frame)
     choice = {"index": 0, "message": message, **_finish(said)}
     return choice if said.error is None else {**choice, "error": said.error}
 
@@ -77,10 +96,40 @@ def _deltas(said: Said, frame: Frame) -> list[dict[str, Any]]:
     words: dict[str, Any] = {"role": "assistant", "content": said.text or ""}
     if said.refusal is not None:
         words["refusal"] = said.refusal
-    images = [{"images": [_image(n, frame)]} for n in range(len(said.images))]
+    if said.layout is Layout.TEXT_URL:
+        words["content"] = ""
+    images = [_placed(said.layout, [_image(n, frame)]) for n in range(len(said.images))]
     unfinished = {"finish_reason": None, "native_finish_reason": None}
     spoken = [{"index": 0, "delta": delta, **unfinished} for delta in (words, *images)]
     return [*spoken, {"index": 0, "delta": {}, **_finish(said)}]
+
+
+def _carried(said: Said, frame: Frame) -> dict[str, Any]:
+    """The fields of a whole message that carry its images."""
+    if not said.images:
+        return {}
+    placed = _placed(said.layout, [_image(n, frame) for n in range(len(said.images))])
+    if said.layout is Layout.PARTS and said.text:
+        placed["content"].insert(0, {"type": "text", "text": said.text})
+    elif said.layout is Layout.MARKDOWN and said.text:
+        placed["content"] = f"{said.text}\n{placed['content']}"
+    return placed
+
+
+def _placed(layout: Layout, images: list[dict[str, Any]]) -> dict[str, Any]:
+    """The fields of a message, or of one delta, that carry these images."""
+    urls = [image["image_url"]["url"] for image in images]
+    match layout:
+        case Layout.IMAGES:
+            return {"images": images}
+        case Layout.PARTS:
+            return {"content": list(images)}
+        case Layout.MARKDOWN:
+            return {"content": "\n".join(f"![image]({url})" for url in urls)}
+        case Layout.TEXT_URL:
+            return {"content": "\n".join(urls)}
+        case Layout.SINGULAR:
+            return {"image": [{"data": url} for url in urls]}
 
 
 def _broken_off(said: Said, frame: Frame) -> dict[str, Any]:
@@ -116,9 +165,10 @@ def _image(number: int, frame: Frame) -> dict[str, Any]:
     return {"type": "image_url", "index": number, "image_url": {"url": _stand_in(number, frame)}}
 
 
-def _usage(said: Said, frame: Frame) -> dict[str, Any]:
+def usage_of(said: Said, frame: Frame) -> dict[str, Any]:
+    """Tokens and price of a reply."""
     n_asked = max(1, len(frame.prompt) // 4)
-    n_image = _TOKENS_PER_IMAGE * len(said.images)
+    n_image = _TOKENS_PER_IMAGE * (len(said.images) + said.n_lost)
     n_said = n_image + len(said.text or "") // 4
     return {
         "prompt_tokens": n_asked,

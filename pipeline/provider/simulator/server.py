@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -17,6 +18,7 @@ from pipeline.provider.simulator.delivery import response_of
 from pipeline.provider.simulator.desk import Desk
 from pipeline.provider.simulator.faults import error_head
 from pipeline.provider.simulator.painter import Painter
+from pipeline.provider.simulator.shapes import IMAGES, OPENROUTER_IMAGES
 
 if TYPE_CHECKING:
     import asyncio
@@ -119,6 +121,8 @@ def _application(desk: Desk, simulation: Simulation) -> web.Application:
 
     application = web.Application(client_max_size=_LARGEST_REQUEST)
     application.router.add_post("/v1/chat/completions", desk.complete)
+    application.router.add_post("/v1/images/generations", partial(desk.complete, shape=IMAGES))
+    application.router.add_post("/v1/images", partial(desk.complete, shape=OPENROUTER_IMAGES))
     application.router.add_get("/v1/models", models)
     application.router.add_get("/bill", bill)
     application.router.add_route("*", "/{path:.*}", _nowhere)

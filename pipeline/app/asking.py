@@ -1,0 +1,59 @@
+"""How a job asks its provider: in its profile's dialect, and what that has no words for."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from pipeline.job.plan import Advice
+from pipeline.provider.chat import Chat
+from pipeline.provider.dialects import Wish, dialect_of, unsayable
+from pipeline.provider.images import Images
+from pipeline.provider.reader import Allowed
+from pipeline.provider.samples import DistinctSamples, asks_for_cache
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from pipeline.core.ports import Provider
+    from pipeline.job.job import Job
+    from pipeline.job.spec import ProfileSpec
+    from pipeline.provider.references import Library
+
+
+def provider_for(
+    profile: ProfileSpec,
+    *,
+    mask: Callable[[str], str],
+    gives: Callable[[str], Sequence[str] | None],
+) -> Provider:
+    """What speaks the profile's dialect.
+
+    ``mask`` takes the key out of a text; ``gives`` tells what a model puts out, if that is known.
+    """
+    manner: dict[str, Any] = {
+        "is_streamed": profile.stream,
+        "mask": mask,
+        "allowed": Allowed(svg=profile.svg, links=profile.remote_images),
+    }
+    if profile.dialect == "chat":
+        chat = Chat(**manner, gives=gives, server=profile.server)
+        return DistinctSamples(chat) if asks_for_cache(profile.headers) else chat
+    return Images(**manner, dialect=profile.dialect)
+
+
+def advice_for(job: Job, library: Library) -> Advice:
+    """What the plan of ``job`` has to ask of its provider's dialect and of the input images."""
+    dialect = dialect_of(job.profile.dialect, job.profile.server)
+
+    def cannot_say(settings: Mapping[str, Any]) -> tuple[str, str] | None:
+        wish = Wish(
+            model=settings["model"],
+            aspect_ratio=settings["aspect_ratio"],
+            image_size=settings["image_size"],
+            seed=settings["seed"],
+            n_references=len(settings["references"]),
+        )
+        return unsayable(dialect, wish)
+
+    return Advice(reference=partial(library.look, folder=job.folder), unsayable=cannot_say)
