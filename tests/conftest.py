@@ -41,6 +41,14 @@ class Address(str):
         return self._server.bill()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _a_cache_of_our_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The user's own lists of models are neither read nor written."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture
 def simulator() -> Callable[[Simulation], AbstractAsyncContextManager[Address]]:
     """``async with simulator(Simulation(...)) as base_url``; ``base_url.bill()`` counts."""
