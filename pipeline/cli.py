@@ -31,10 +31,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         signal.signal(number, _end)
     words = sys.argv[1:] if argv is None else list(argv)
     try:
-        return _perform(_parser().parse_args(words))
+        return _perform(_arguments_in(words))
     except Stop as stop:
         return _told(stop, words)
     except _Ended as ended:
+        if ended.number == signal.SIGINT and {"status", "--watch"} <= set(words):
+            return 0  # Ctrl-C is how one leaves it
         how = "interrupted" if ended.number == signal.SIGINT else "ended by SIGTERM"
         told = f"{how}; nothing was lost. Run the same command to go on"
         return _told(Interrupted(told, signal_number=ended.number), words)
@@ -45,8 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if {"-v", "--verbose"} & set(words):
             raise
         what = f"a bug of ours: {type(bug).__name__}: {bug}"
-        told = f"{what}\nPlease report it with what -v prints. Nothing that was made is lost"
-        return _told(Stop(told), words)
+        return _told(Stop(f"{what}\nPlease report it with what -v prints"), words)
 
 
 def _perform(arguments: argparse.Namespace) -> int:
@@ -99,7 +100,16 @@ class _Parser(argparse.ArgumentParser):
         raise BadUsage(f"{message}\n{self.format_usage().rstrip()}")
 
 
-def _parser() -> argparse.ArgumentParser:
+def _arguments_in(words: Sequence[str]) -> argparse.Namespace:
+    """The words as arguments; what is wrong behind a command is told with that command's usage."""
+    parser, commands = _parser()
+    arguments, unknown = parser.parse_known_args(words)
+    if unknown:
+        commands.choices[arguments.command].error(f"unrecognized arguments: {' '.join(unknown)}")
+    return arguments
+
+
+def _parser() -> tuple[_Parser, _Commands]:
     parser = _Parser(
         prog="imagebatch",
         description="Many prompts in, many images out: nothing lost, nothing bought twice.",
@@ -108,6 +118,8 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"imagebatch {__version__}")
+    parser.set_defaults(json=False, quiet=False, verbose=False, color=None)
+    _tells(parser)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for add in (
         _add_run,
@@ -121,7 +133,7 @@ def _parser() -> argparse.ArgumentParser:
         add(commands)
     schema = _command(commands, "schema", "the JSON Schema of a job or a provider profile")
     schema.add_argument("which", nargs="?", choices=["job", "provider"], default="job")
-    return parser
+    return parser, commands
 
 
 if TYPE_CHECKING:
@@ -187,11 +199,25 @@ def _command(commands: _Commands, name: str, what: str) -> argparse.ArgumentPars
     command = commands.add_parser(
         name, help=what, description=f"{what[0].upper()}{what[1:]}.", allow_abbrev=False
     )
-    command.add_argument("--json", action="store_true", help="JSON objects on stdout, one a line")
-    command.add_argument("-q", "--quiet", action="store_true", help="no progress, no success")
-    command.add_argument("-v", "--verbose", action="store_true", help="tell more")
-    command.add_argument("--color", choices=["auto", "always", "never"], help="default: auto")
+    _tells(command)
     return command
+
+
+def _tells(parser: argparse.ArgumentParser) -> None:
+    """Flags of all, before the command or behind it; where one is not given it says nothing."""
+
+    def switch(*names: str, what: str) -> None:
+        parser.add_argument(*names, action="store_true", default=argparse.SUPPRESS, help=what)
+
+    switch("--json", what="JSON objects on stdout, one a line")
+    switch("-q", "--quiet", what="no progress, no success")
+    switch("-v", "--verbose", what="tell more")
+    parser.add_argument(
+        "--color",
+        choices=["auto", "always", "never"],
+        default=argparse.SUPPRESS,
+        help="default: auto",
+    )
 
 
 def _reads_a_job(command: argparse.ArgumentParser) -> None:
@@ -222,7 +248,9 @@ def _runs(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--adopt", action="store_true", help="use a folder that belongs to another job"
     )
-    command.add_argument("--yes", action="store_true", help="do not ask")
+    command.add_argument(
+        "--yes", action="store_true", help="accepted for scripts: nothing is ever asked"
+    )
 
 
 def _seconds(text: str) -> float:

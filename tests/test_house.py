@@ -68,8 +68,11 @@ def test_no_task_is_started_outside_a_task_group() -> None:
 
 
 def test_every_module_and_public_name_is_documented() -> None:
+    kinds = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     for module, tree in modules().items():
         assert ast.get_docstring(tree), module
+        for node in (one for one in tree.body if isinstance(one, kinds)):
+            assert node.name.startswith("_") or ast.get_docstring(node), f"{module}: {node.name}"
 
 
 @pytest.mark.parametrize("longest", [350])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from pipeline.errors import BadUsage
 from pipeline.job.environment import environment
 from pipeline.view.progress import Mode, Voice, voices_for
 from pipeline.view.wording import Style
@@ -19,21 +20,23 @@ if TYPE_CHECKING:
     from pipeline.core.ports import Event
     from pipeline.view.tally import Tally
 
+_COLOR_WORDS = frozenset({"auto", "always", "never"})
+
 
 class Console:
     """Where a command's words go, by its flags and by who is listening."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
-        """Of the flags: ``json, quiet, verbose, color``."""
+        """Of the flags: ``json, quiet, verbose, color``; raises :class:`BadUsage`."""
         self.is_json: bool = arguments.json
         self.is_quiet: bool = arguments.quiet
         self.is_verbose: bool = arguments.verbose
-        self._color: str | None = arguments.color
+        self._color = _color_of(arguments)
 
     def style_for(self, stream: TextIO) -> Style:
         """Colour or none: flag, then IMAGEBATCH_COLOR, NO_COLOR, FORCE_COLOR, then a terminal."""
         environ = environment()
-        choice = self._color or environ.get("IMAGEBATCH_COLOR") or "auto"
+        choice = self._color
         if choice == "auto" and environ.get("NO_COLOR"):
             choice = "never"
         if choice == "auto" and environ.get("FORCE_COLOR"):
@@ -78,6 +81,16 @@ class Console:
             is_verbose=self.is_verbose,
         )
         return tuple(map(_Unheard, voices))
+
+
+def _color_of(arguments: argparse.Namespace) -> str:
+    """The flag's word, else IMAGEBATCH_COLOR's, else auto."""
+    if arguments.color:
+        return str(arguments.color)
+    word = environment().get("IMAGEBATCH_COLOR") or "auto"
+    if word not in _COLOR_WORDS:
+        raise BadUsage(f"IMAGEBATCH_COLOR={word}: set it to auto, always or never, or unset it")
+    return word
 
 
 class _Unheard:

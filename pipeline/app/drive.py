@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 from pipeline.app import catalog
 from pipeline.app.asking import provider_for
 from pipeline.app.clock import SystemClock
-from pipeline.engine.pool import Guards, Pool, Stages
+from pipeline.app.descriptors import room_for
+from pipeline.engine.pool import Pool
 from pipeline.engine.retry import Caps, Retry
+from pipeline.engine.stages import Guards, Stages
 from pipeline.engine.worker import Worker
 from pipeline.errors import Guarded, Interrupted, Stop
 from pipeline.job.environment import proxy_for
@@ -38,6 +40,8 @@ GO_ON = "Run the same command to go on"
 class Run:
     """What one run works with. ``max_runtime_s`` counts from when :meth:`Driver.drive` begins.
 
+    ``n_tasks``: how many there are to settle, where that is known.
+
     ``tick`` is called every ``tick_every_s`` seconds while it goes on. ``doubts`` is given what the
     provider's list says against one of ``models``; None: the list is not asked for.
     """
@@ -46,6 +50,7 @@ class Run:
     folder: Folder
     key: Secret | None
     observer: Observer
+    n_tasks: int | None = None
     max_runtime_s: float | None = None
     tick: Callable[[], None] | None = None
     tick_every_s: float | None = None
@@ -64,7 +69,7 @@ class Driver:
         self._starting: asyncio.Task[object] | None = None
         self.n_cut_off = 0
 
-    async def drive(self, tasks: Iterator[Task]) -> Stop | None:
+    async def drive(self, tasks: Iterator[Task | None]) -> Stop | None:
         """Settle ``tasks``; returns why it stopped before its end, None if it did not."""
         loop = asyncio.get_running_loop()
         async with AsyncExitStack() as stack:
@@ -177,7 +182,8 @@ class Driver:
             grace_s=job.stop.grace_int,
             n_models=len(self._run.models),
         )
-        return Pool(stages, guards, n_workers=limits.concurrency)
+        n_useful = limits.concurrency if self._run.n_tasks is None else self._run.n_tasks
+        return Pool(stages, guards, n_workers=room_for(min(limits.concurrency, n_useful)))
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._run.tick and self._run.tick_every_s:

@@ -8,13 +8,14 @@ import signal
 import time
 import uuid
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from pipeline.app.drive import Driver, Run
+from pipeline.app.onward import Selection, with_next
 from pipeline.app.wanted import Counts, Wanted, asked
 from pipeline.errors import DiskTrouble, Stop, exit_code_of
 from pipeline.job.environment import environment
@@ -24,6 +25,7 @@ from pipeline.job.naming import Naming
 from pipeline.store.durable import Durability
 from pipeline.store.folder import PROMPTS, Folder, Terms
 from pipeline.store.manifest import MANIFEST
+from pipeline.store.status import Origin
 from pipeline.view.report import Ending
 from pipeline.view.tally import Tally
 
@@ -61,11 +63,13 @@ class Manner:
     """How to go about it.
 
     ``teller`` is made once the tally is known; ``again``: the command that goes on, for the
-    report; ``heeds_signals``: only where the process is ours; ``watch``: is given the driver.
+    report; ``words``: what followed ``imagebatch run``, which the folder notes; ``heeds_signals``:
+    only where the process is ours; ``watch``: is given the driver.
     """
 
     teller: Callable[[Tally], Teller]
     again: str
+    words: tuple[str, ...] = ()
     wait_s: float = 0.0
     adopt: bool = False
     max_runtime_s: float | None = None
@@ -129,8 +133,10 @@ def make(job: Job, manner: Manner, note: Callable[[str], None]) -> Report:
                 folder.keep_prompts(wish.stdin)
             wanted = Wanted(wish, folder.ledger)
             folder.freeze(freeze(job))
-            folder.note_plan(wanted=wish.plan.n_tasks, unwanted=wanted.unwanted)
-            making = _Making(job, folder, manner, _tally_of(wanted.counts()))
+            folder.note_plan(
+                wanted=wish.plan.n_tasks, unwanted=wanted.unwanted, origin=_origin(job, manner)
+            )
+            making = _Making(job, folder, manner, _tally_of(wanted.before))
             making.doubt(wish.plan.models, note)
             return making.report_on(wanted.owed(), wanted.counts)
 
@@ -145,7 +151,10 @@ def remake(
         tally = Tally(wanted=n_chosen, started_at=time.monotonic())
         making = _Making(job, folder, manner, tally)
         making.doubt(tuple({task.model for task in chosen}), _silently)
-        return making.report_on(islice(chosen, n_chosen), lambda: _counts_of(folder))
+        report = making.report_on(islice(chosen, n_chosen), lambda: _counts_of(folder))
+        chosen_by = Selection(whys=whys, ids=ids)
+        ending = with_next(report.ending, report.stop, folder, chosen_by)
+        return replace(report, ending=ending)
 
 
 class _Making:
@@ -163,7 +172,7 @@ class _Making:
         """Tell ``note`` where the provider does not list one of ``models``."""
         self._models, self._note = models, note
 
-    def report_on(self, tasks: Iterator[Task], counts: Callable[[], Counts]) -> Report:
+    def report_on(self, tasks: Iterator[Task | None], counts: Callable[[], Counts]) -> Report:
         """Settle ``tasks``, then tell how the folder stands; ``counts`` are taken afterwards."""
         driver = self._driver()
         stop = self._driven(driver, tasks) if driver else None
@@ -173,7 +182,7 @@ class _Making:
             stop = stop or trouble
         return self._report(stop, counts(), n_cut_off=driver.n_cut_off if driver else 0)
 
-    def _driven(self, driver: Driver, tasks: Iterator[Task]) -> Stop | None:
+    def _driven(self, driver: Driver, tasks: Iterator[Task | None]) -> Stop | None:
         """Run the loop; afterwards signals mean again what they meant before."""
         with ExitStack() as afterwards:
             for number in (signal.SIGINT, signal.SIGTERM) if self._manner.heeds_signals else ():
@@ -191,6 +200,7 @@ class _Making:
                 folder=self._folder,
                 key=_key_for(self._job),
                 observer=self._teller,
+                n_tasks=self._tally.left,
                 max_runtime_s=self._manner.max_runtime_s,
                 tick=self._tick,
                 tick_every_s=min(self._teller.period_s or IN_FLIGHT_EVERY_S, IN_FLIGHT_EVERY_S),
@@ -204,7 +214,7 @@ class _Making:
         with suppress(DiskTrouble):  # only `status` wants to know; what matters is kept elsewhere
             self._folder.note_in_flight(self._tally.in_flight)
 
-    async def _drive(self, driver: Driver, tasks: Iterator[Task]) -> Stop | None:
+    async def _drive(self, driver: Driver, tasks: Iterator[Task | None]) -> Stop | None:
         try:
             if self._manner.heeds_signals:
                 driver.heed_signals()
@@ -242,6 +252,20 @@ def _silently(_: str) -> None:
 def _counts_of(folder: Folder) -> Counts:
     standing = folder.standing()
     return Counts(standing.made, standing.failed_by_why, standing.owed)
+
+
+def _origin(job: Job, manner: Manner) -> Origin:
+    return Origin(
+        words=tuple(map(_in_unicode, manner.words)),
+        here=_in_unicode(str(Path().absolute())),
+        out=_in_unicode(job.out),
+        is_simulated=job.is_simulated,
+    )
+
+
+def _in_unicode(word: str) -> str:
+    """A word that JSON can hold; of bytes that are no text only a mark is left."""
+    return word.encode(errors="replace").decode()
 
 
 def _tally_of(counts: Counts) -> Tally:

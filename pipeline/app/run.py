@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shlex
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipeline.app.console import Console
-from pipeline.app.flags import flags_of, overrides_of
+from pipeline.app.flags import flags_of, lasting_flags_of, overrides_of
 from pipeline.app.make import Manner, Report, make
 from pipeline.job.load import load_job
 from pipeline.view.progress import Progress
@@ -23,7 +24,10 @@ def perform(arguments: argparse.Namespace) -> int:
     """Run a job; returns the exit code, raises the Stops that come before the first request."""
     console = Console(arguments)
     job = load_job(arguments.job, overrides=overrides_of(arguments))
-    report = make(job, manner_of(arguments, console, _again(arguments)), console.note)
+    again = shlex.join(["imagebatch", "run", arguments.job, *flags_of(arguments)])
+    words = (arguments.job, *lasting_flags_of(arguments))
+    manner = replace(manner_of(arguments, console, again), words=words)
+    report = make(job, manner, console.note)
     return told(report, console)
 
 
@@ -54,7 +58,3 @@ def told(report: Report, console: Console) -> int:
             is_success=not ending.exit_code,
         )
     return ending.exit_code
-
-
-def _again(arguments: argparse.Namespace) -> str:
-    return shlex.join(["imagebatch", "run", arguments.job, *flags_of(arguments)])

@@ -21,7 +21,7 @@ from pipeline.provider.references import Library
 from pipeline.store.folder import PROMPTS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from pipeline.core.model import Task
     from pipeline.job.job import Job
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from pipeline.job.rows import Row
     from pipeline.store.ledger import Ledger
 
+_BREATH = 200
+"""Tasks passed over in one go: a few milliseconds."""
 _FINAL = frozenset(str(why) for why in Why if why.is_final)
 
 
@@ -99,33 +101,53 @@ class Wanted:
     """What a job wants beside what its folder's ledger tells of."""
 
     def __init__(self, asked: Asked, ledger: Ledger) -> None:
-        """The plan may want only the first tasks; ``unwanted`` is seen from the whole plan."""
+        """Walk once through the whole plan where the folder holds anything.
+
+        ``unwanted``: ids of the folder that the whole plan does not ask for, ``before``: how the
+        wanted tasks stand now, which may be the first of the plan only.
+        """
         self._asked = asked
         self._ledger = ledger
-        self.unwanted: Collection[str] = ()
-        if ledger.n_lines:
-            whole = replace(asked.plan, n_wanted=asked.plan.n_tasks)
-            self.unwanted = set(ledger.ids()).difference(task.id for task in self._tasks(whole))
+        self._n_wanted = asked.plan.n_wanted
+        self.unwanted = set(ledger.ids())
+        words: Counter[str | None] = Counter()
+        whole = replace(asked.plan, n_wanted=asked.plan.n_tasks)
+        for number, task in enumerate(self._tasks(whole) if ledger.n_lines else ()):
+            self.unwanted.discard(task.id)
+            if number < self._n_wanted:
+                words[ledger.word_of(task.id)] += 1
+        self.before = self._counts_of(words)
 
-    def owed(self) -> Iterator[Task]:
-        """The tasks to ask for, in plan order; raises :class:`BadJob` where rows have gone."""
-        n_wanted = self._asked.plan.n_wanted
+    def owed(self) -> Iterator[Task | None]:
+        """The tasks to ask for, in plan order; raises :class:`BadJob` where rows have gone.
+
+        None now and then, while it passes over what is there already: time for something else.
+        """
+        n_left, n_passed = self._n_wanted, 0
         for task in self._tasks(self._asked.plan):
-            n_wanted -= 1
+            n_left -= 1
             if self._ledger.owes(task.id):
                 yield task
-        if n_wanted:
+                continue
+            n_passed += 1
+            if n_passed % _BREATH == 0:
+                yield None
+        if n_left:
             what = "was changed while the run went on. Run the same command to go on"
             raise BadJob([Fault(self._asked.job.prompts.label, 0, 0, "", what)])
 
     def counts(self) -> Counts:
         """How the wanted tasks stand now."""
-        n_wanted = self._asked.plan.n_wanted
-        if not self._ledger.n_lines:
-            return Counts(0, {}, n_wanted)
-        words = Counter(self._ledger.word_of(task.id) for task in self._tasks(self._asked.plan))
+        if self._n_wanted == self._asked.plan.n_tasks:
+            now = self._ledger.counts(without=self.unwanted)
+            owed = self._n_wanted - now.made - now.failed
+            return Counts(now.made, now.failed_by_why, owed)
+        tasks = self._tasks(self._asked.plan)
+        return self._counts_of(Counter(self._ledger.word_of(task.id) for task in tasks))
+
+    def _counts_of(self, words: Counter[str | None]) -> Counts:
         del words[None]
-        owed = n_wanted - words.total()
+        owed = self._n_wanted - words.total()
         return Counts(words.pop("made", 0), {str(why): n for why, n in words.items()}, owed)
 
     def _tasks(self, plan: Survey) -> Iterator[Task]:

@@ -187,6 +187,14 @@ class Sent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Back:
+    """An attempt came back, with what it cost as far as the reply told."""
+
+    cost_usd: float | None
+    is_maybe_billed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TriedAgain:
     """An attempt failed and another follows in ``wait_s`` seconds."""
 
@@ -199,13 +207,9 @@ class TriedAgain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
-    """A task has its outcome, and the outcome is kept.
-
-    ``was_out``: an attempt of it has just come back; False where it was given up unasked.
-    """
+    """A task has its outcome, and the outcome is kept."""
 
     receipt: Receipt
-    was_out: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,7 +236,7 @@ class Draining:
     grace_s: float
 
 
-Event = Sent | TriedAgain | Settled | Held | LeftOut | Draining
+Event = Sent | Back | TriedAgain | Settled | Held | LeftOut | Draining
 
 
 class Observer(Protocol):

@@ -11,64 +11,33 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass
 from heapq import heappop, heappush
 from math import inf
 from typing import TYPE_CHECKING
 
 from pipeline.core.model import Answer, Course, Failed, Failure, Made, Outcome, Task, Why
 from pipeline.core.ports import (
-    Clock,
+    Back,
     Draining,
     Ending,
-    Gate,
     Held,
     LeftOut,
-    Observer,
     Sent,
     Settled,
-    Store,
-    Ticket,
     TriedAgain,
 )
 from pipeline.engine.errand import Errand
-from pipeline.engine.retry import LONGEST_HINT_S, Retry
+from pipeline.engine.retry import LONGEST_HINT_S
 from pipeline.engine.worker import Got
 from pipeline.errors import Guarded, Interrupted, Stop, Unreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Iterator
+
+    from pipeline.core.ports import Ticket
+    from pipeline.engine.stages import Guards, Stages
 
 SHORTEST_HOLD_TOLD_S = 1.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stages:
-    """What a pool works with; ``provider`` is the name that goes into the records.
-
-    ``attempt`` asks once for a task and raises nothing but a Stop.
-    """
-
-    attempt: Callable[[Task], Awaitable[Got | Failure]]
-    gate: Gate
-    retry: Retry
-    store: Store
-    observer: Observer
-    clock: Clock
-    provider: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Guards:
-    """When to stop: ``failures_in_a_row`` settled by the provider's fault; drain ``grace_s``.
-
-    ``n_models``: how many the tasks ask for. The run goes on without one that cannot be served,
-    until none is left.
-    """
-
-    failures_in_a_row: int
-    grace_s: float
-    n_models: int = 1
 
 
 class Pool:
@@ -82,11 +51,12 @@ class Pool:
         self._stages = stages
         self._guards = guards
         self._n_workers = n_workers
-        self._new: Iterator[Task] = iter(())
+        self._new: Iterator[Task | None] = iter(())
         self._waiting: list[tuple[float, int, Errand]] = []
         self._at_once: deque[Errand] = deque()
         self._n_waited = 0
         self._n_busy = 0
+        self._n_out = 0
         self._front = asyncio.Lock()
         self._changed = asyncio.Event()
         self._patience: asyncio.Timeout | None = None
@@ -102,8 +72,11 @@ class Pool:
         """Whether a signal has stopped it already."""
         return isinstance(self._stop, Interrupted)
 
-    async def run(self, tasks: Iterator[Task]) -> Stop | None:
-        """Settle ``tasks``; returns why the run stopped before its end, None if it did not."""
+    async def run(self, tasks: Iterator[Task | None]) -> Stop | None:
+        """Settle ``tasks``; returns why the run stopped before its end, None if it did not.
+
+        None among them is a breath: the iterator is at work, and others may have a turn.
+        """
         self._new = tasks
         with suppress(TimeoutError):
             async with asyncio.timeout(None) as self._patience, asyncio.TaskGroup() as group:
@@ -122,7 +95,7 @@ class Pool:
         if self._stop is None or is_signal:
             self._stop = reason
             self._stages.observer.see(
-                Draining(reason=str(reason), in_flight=self._n_busy, grace_s=grace_s)
+                Draining(reason=str(reason), in_flight=self._n_out, grace_s=grace_s)
             )
         self._changed.set()
         if self._patience and not self._patience.expired():
@@ -158,8 +131,7 @@ class Pool:
                     return errand, self._stages.gate.leave(now)
                 if self._is_all_done():
                     return None
-                if wait_s > 0:
-                    await self._change(wait_s)
+                await (self._change(wait_s) if wait_s > 0 else asyncio.sleep(0))
         return None
 
     def _wait_for_work(self, now: float) -> float:
@@ -186,14 +158,17 @@ class Pool:
             return self._at_once.popleft()
         if self._waiting and self._waiting[0][0] <= now:
             return heappop(self._waiting)[2]
-        if not self._may_take_new():
-            return None
+        return self._take_new() if self._may_take_new() else None
+
+    def _take_new(self) -> Errand | None:
         try:
-            task = next(self._new, None)
+            task = next(self._new)
+        except StopIteration:
+            self._is_exhausted = True
+            return None
         except Stop as stop:
             self.stop(stop)
             return None
-        self._is_exhausted = task is None
         return Errand(task=task) if task else None
 
     def _is_all_done(self) -> bool:
@@ -209,15 +184,21 @@ class Pool:
         clock = self._stages.clock
         errand.started_at = errand.started_at or clock.utc()
         errand.n_sent += 1
+        self._n_out += 1
         self._stages.observer.see(Sent(task=errand.task, attempt=errand.n_sent))
         result: Got | Failure | None = None
         try:
             result = await self._guarded(errand.task)
         finally:
             now = clock.now()
+            self._n_out -= 1
             self.n_cut_off += result is None
             self._return(ticket, now, result)
         errand.add_cost(result.answer.cost_usd)
+        is_maybe_billed = isinstance(result, Failure) and result.is_maybe_billed
+        self._stages.observer.see(
+            Back(cost_usd=result.answer.cost_usd, is_maybe_billed=is_maybe_billed)
+        )
         latency_s = now - ticket.left_at
         if isinstance(result, Got):
             self._was_ever_answered = True
@@ -242,7 +223,8 @@ class Pool:
         failure = result if isinstance(result, Failure) else None
         hint_s = failure.retry_after_s if failure else None
         self._stages.gate.back(ticket, now, _ending(result), retry_after_s=hint_s)
-        if hint_s and hint_s >= SHORTEST_HOLD_TOLD_S and not (failure and failure.stop):
+        is_heeded = failure is not None and failure.stop is None
+        if hint_s and is_heeded and SHORTEST_HOLD_TOLD_S <= hint_s <= LONGEST_HINT_S:
             self._stages.observer.see(Held(wait_s=hint_s))
 
     async def _failed(self, errand: Errand, failure: Failure, latency_s: float) -> None:
@@ -267,7 +249,7 @@ class Pool:
         answer = Answer(detail=failure.answer.detail)
         course = self._course(errand, 0.0)
         failed = Failed(task=errand.task, why=failure.why, answer=answer, course=course)
-        await self._settle(failed, was_out=False)
+        await self._settle(failed)
 
     def _leaves_out(self, errand: Errand, failure: Failure) -> bool:
         """Whether the run goes on without this errand's model, from now on or already."""
@@ -312,9 +294,9 @@ class Pool:
             )
         )
 
-    async def _settle(self, outcome: Outcome, *, was_out: bool = True) -> None:
+    async def _settle(self, outcome: Outcome) -> None:
         receipt = await self._stages.store.keep(outcome)
-        self._stages.observer.see(Settled(receipt=receipt, was_out=was_out))
+        self._stages.observer.see(Settled(receipt=receipt))
         if outcome.task.model in self._left_out:
             return
         is_their_fault = isinstance(outcome, Failed) and outcome.why.is_the_providers_fault

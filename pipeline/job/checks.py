@@ -44,9 +44,14 @@ def mistake(what: str) -> PydanticCustomError:
 
 
 def _later(value: Any, info: ValidationInfo) -> Any:
-    if value in (None, False, [], {}):
+    # By type: 0 == False, and a limit of 0 is a limit.
+    if value is None or value is False or (isinstance(value, list | dict) and not value):
         return value
     raise mistake(f"`{info.field_name}` is not supported yet: leave it out")
+
+
+def _later_pool(_: Any) -> Any:
+    raise mistake("a list of providers is not supported yet: name one")
 
 
 def _named(value: str) -> str:
@@ -206,6 +211,7 @@ Samples = Annotated[int, Field(ge=1, le=10_000)]
 # Room for `seed + k` in the 64 bits a JSON number can count on.
 Seed = Annotated[int, Field(ge=-(2**63), le=2**63 - 10_001)]
 Later = Annotated[Any, AfterValidator(_later)]
+LaterPool = Annotated[Any, AfterValidator(_later_pool)]
 LaterSwitch = Annotated[bool, AfterValidator(_later)]
 Name = Annotated[str, AfterValidator(_named)]
 Written = Annotated[str, AfterValidator(_written)]

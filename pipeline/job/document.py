@@ -248,6 +248,8 @@ def with_setting(document: Document, path: Path, value: Any, place: Place) -> No
         own = dict(inner or {})
         mapping[key] = own
         mapping = own
+        if inner is None:
+            document.places.setdefault(path[: depth + 1], place)
     mapping[path[-1]] = value
     for known in [p for p in document.places if p[: len(path)] == path]:
         del document.places[known]

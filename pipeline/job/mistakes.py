@@ -44,6 +44,8 @@ _SAYS = {
 def in_words(bad: ValidationError, top: type[BaseModel]) -> Iterator[tuple[Path, str]]:
     """Every mistake as its path and what is wrong with it, in the order pydantic found them."""
     for error in bad.errors(include_url=False):
+        if error["type"] == "too_short" and error["input"]:
+            continue  # it is not empty: what is in it is faulty, and told by itself
         path = tuple(p for p in error["loc"] if not str(p).startswith("<"))
         yield path, _words(error, path, top)
 

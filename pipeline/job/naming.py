@@ -23,6 +23,9 @@ _MOST_OF_A_SLUG = 80
 _ROOM_FOR_THE_END = 16  # "-12345.jpeg": the number of a further image, and the extension
 _SHARD = 1000
 _OWN_FILES = frozenset({"manifest.jsonl", "metadata.jsonl", "job.yaml"})
+_NEVER_NUMBERS = frozenset({"id", "slug", "model", "ext", "prompt"})
+# The longest end a plan leaves room for: the hundredth image of a reply.
+_LATE_IMAGE, _LONG_EXTENSION = 99, "webp"
 _EXTENSION = re.compile(r"\.(?:png|jpe?g|webp|gif|avif)$", re.IGNORECASE)
 _END = ".{{ext}}"
 _UNSAFE = re.compile(r'[/\\:*?"<>|]')
@@ -53,12 +56,14 @@ class Naming:
         A path that does not end in ``.{{ext}}`` gets it (a literal ``.png`` is replaced): the
         extension follows the bytes that came.
         """
-        if path.casefold() in _OWN_FILES:
-            raise BadTemplate(f"`{path}` is a file of the output folder itself: choose another")
+        if _is_ours(first := path.split("/", maxsplit=1)[0]):
+            raise BadTemplate(f"`{first}` is a file of the output folder itself: choose another")
         bare = path.removesuffix(_END)
         stem = parse(bare if bare != path else _EXTENSION.sub("", path))
         for number, part in enumerate(_literal_of(stem).split("/")):
             _check_part(part, is_first=number == 0)
+        for piece in stem.pieces:
+            _check_width(piece)
         return cls(stem)
 
     @property
@@ -93,15 +98,25 @@ class Naming:
     def path_for(self, task: Task, image: int, ext: str) -> str:
         """The path of image number ``image`` (from 0) of a reply, below the output folder.
 
-        Raises :class:`BadTemplate` where the task lacks a name, or a part passes 255 bytes.
+        A first part that a value makes one of the folder's own files gets `_` in front. Raises
+        :class:`BadTemplate` where the task lacks a name, or a part passes 255 bytes.
         """
         values = _Values(task, image, ext)
         again = f"-{image}" if image and "image" not in self.names else ""
         path = f"{self.stem.render(values)}{again}.{ext}"
-        for part in path.split("/"):
+        first, *others = path.split("/")
+        parts = [f"_{first}" if _is_ours(first) else first, *others]
+        for part in parts:
             if len(part.encode()) > MOST_BYTES:
-                raise BadTemplate(f"`{part[:40]}…` is longer than {MOST_BYTES} bytes")
-        return path
+                raise BadTemplate(
+                    f"`{part[:40]}…` is longer than {MOST_BYTES} bytes, its end included: up to "
+                    f"`-{_LATE_IMAGE}.{_LONG_EXTENSION}` where a reply has several images"
+                )
+        return "/".join(parts)
+
+    def check(self, task: Task) -> None:
+        """Raise :class:`BadTemplate` where an image of the task, a late one too, gets no path."""
+        self.path_for(task, _LATE_IMAGE, _LONG_EXTENSION)
 
 
 class _Values(dict[str, Any]):
@@ -126,7 +141,7 @@ def _value_of(task: Task, name: str) -> Any:
         return f"{task.index // _SHARD:03}"
     if name == "row":
         return task.meta["id"]
-    if name in {"model", "prompt"}:
+    if name in {"model", "prompt", "seed", "aspect_ratio", "image_size"}:  # as they are sent
         return getattr(task, name)
     if name in task.vars:
         return task.vars[name]
@@ -168,6 +183,19 @@ def _worst_of(piece: str | Slot) -> str:
         return piece
     short = {"index", "sample", "image", "id", "shard", "ext"}
     return "x" * max(20 if piece.name in short else _MOST_OF_A_VALUE, piece.width)
+
+
+def _is_ours(first: str) -> bool:
+    """Whether a path's first part is a file of the output folder itself, in any letter case."""
+    return first.casefold() in _OWN_FILES
+
+
+def _check_width(piece: str | Slot) -> None:
+    if isinstance(piece, Slot) and piece.width and piece.name in _NEVER_NUMBERS:
+        raise BadTemplate(
+            f"`{{{{{piece.name}:0{piece.width}}}}}` pads a number, and `{piece.name}` is text: "
+            f"write `{{{{{piece.name}}}}}`"
+        )
 
 
 def _check_part(part: str, *, is_first: bool) -> None:

@@ -176,7 +176,7 @@ class Planner:
         self.grid = Grid(job.matrix)
         self._template = template.parse(job.template) if job.template else None
         self._samples = range(job.samples)
-        self._varies_by_sample = self._template is not None and "sample" in self._template.names
+        self._template_names = frozenset(self._template.names if self._template else ())
         self._settings = {name: getattr(job, name) for name in SETTINGS}
         self._cell_settings = [name for name in job.matrix.names if name in SETTINGS]
         self._is_simulated = job.is_simulated
@@ -195,8 +195,8 @@ class Planner:
     def _asks_of(self, row: Row, cell: Cell, index: int) -> Iterator[Ask]:
         settings = self._merged(row, cell)
         references = [_parsed(text) for text in settings["references"]]
-        varies = self._varies_by_sample or any("sample" in one.names for one in references)
-        if not varies:
+        names = self._template_names.union(*(one.names for one in references))
+        if not _differs_by_sample(names, settings):
             yield self._ask(row, cell, settings, index, self._samples)
             return
         for sample in self._samples:
@@ -254,18 +254,26 @@ class Planner:
         return found
 
 
+def _differs_by_sample(names: frozenset[str], settings: Mapping[str, Any]) -> bool:
+    """Whether what these names stand for is another thing in every sample: sample k has a seed."""
+    return "sample" in names or ("seed" in names and settings["seed"] is not None)
+
+
 _parsed = functools.lru_cache(maxsize=1024)(template.parse)
 
 
 def _values(
     row: Row, cell: Cell, settings: Mapping[str, Any], index: int, sample: int
 ) -> Callable[[], Mapping[str, Any]]:
-    """What templates may name, put together only where one does."""
+    """What templates may name, put together only where one does; nothing that is not set."""
 
     def values() -> Mapping[str, Any]:
         own = {} if row.id is None else {"row": row.id}
+        if settings["seed"] is not None:
+            own["seed"] = settings["seed"] + sample
         fixed = {"prompt": row.prompt, "index": index, "sample": sample, **own}
-        return {**row.meta, **settings, **cell, **fixed}
+        asked = {name: value for name, value in {**cell, **settings}.items() if value is not None}
+        return {**row.meta, **asked, **fixed}
 
     return values
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import posixpath
+import re
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.model import Keep
@@ -12,11 +14,12 @@ from pipeline.job.rows import Row, row_of
 from pipeline.job.spec import LimitsSpec, PromptFile, RowSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pipeline.job.job import Chosen, Place
     from pipeline.job.spec import JobSpec, MatrixSpec, Prompts
 
+_FOUND_FROM_ANYWHERE = re.compile(r"/|~/|data:|[A-Za-z][A-Za-z0-9+.-]*://")
 _PAINTER = "simulator/painter"  # any name does where nobody names one
 
 
@@ -110,17 +113,20 @@ def _matrix(spec: MatrixSpec | None) -> Matrix:
 
 
 def as_mapping(job: Job) -> dict[str, Any]:
-    """The mapping a job file holds that resolves to this job again; no secrets, no folder."""
+    """The mapping a job file holds that resolves to this job again; no secrets, no output folder.
+
+    The paths of files lead there from anywhere, but for templates, which each row fills.
+    """
     axes = {**job.matrix.axes, **_entries(job.matrix)}
     every = {
         "name": job.name,
         "provider": job.chosen.reference,
         "model": job.model,
-        "prompts": _as_prompts(job.prompts),
+        "prompts": _as_prompts(job),
         "template": job.template,
         "matrix": axes or None,
         "samples": job.samples,
-        "references": list(job.references) or None,
+        "references": _from_anywhere(job.references, job.folder) or None,
         "aspect_ratio": job.aspect_ratio,
         "image_size": job.image_size,
         "seed": job.seed,
@@ -140,15 +146,28 @@ def _entries(matrix: Matrix) -> dict[str, Any]:
     return {key: entries for key, entries in both.items() if entries}
 
 
-def _as_prompts(prompts: Listed | Filed) -> Any:
+def _from_anywhere(references: Iterable[str], folder: str) -> list[str]:
+    return [_path_from_anywhere(one, folder) for one in references]
+
+
+def _path_from_anywhere(reference: str, folder: str) -> str:
+    """A plain relative path from the root; addresses and templates stay as they are."""
+    path = posixpath.normpath(posixpath.join(folder, reference))
+    return reference if _FOUND_FROM_ANYWHERE.match(reference) or "{{" in path else path
+
+
+def _as_prompts(job: Job) -> Any:
+    prompts = job.prompts
     if isinstance(prompts, Listed):
-        return [_as_row(row) for row in prompts.rows]
+        return [_as_row(row, job.folder) for row in prompts.rows]
     every = {"file": prompts.path, "column": prompts.column}
     return {**every, "id": prompts.id, "limit": prompts.limit}
 
 
-def _as_row(row: Row) -> Any:
+def _as_row(row: Row, folder: str) -> Any:
     settings = {k: _as_written(v) for k, v in row.settings.items()}
+    if "references" in settings:
+        settings["references"] = _from_anywhere(settings["references"], folder)
     whole = {"prompt": row.prompt, **settings, **row.meta}
     return whole if len(whole) > 1 else row.prompt
 

@@ -15,6 +15,7 @@ from pipeline.job.checks import (
     FileName,
     Headers,
     Later,
+    LaterPool,
     LaterSwitch,
     Name,
     OwnId,
@@ -250,7 +251,7 @@ Prompts = Annotated[
 Provider = Annotated[
     Annotated[Word, Tag("<text>")]
     | Annotated[ProfileSpec, Tag("<mapping>")]
-    | Annotated[Later, Tag("<list>"), WithJsonSchema({"type": "array"})],
+    | Annotated[LaterPool, Tag("<list>"), WithJsonSchema({"type": "array"})],
     Discriminator(
         _kind,
         custom_error_type="mistake",

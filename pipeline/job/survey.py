@@ -6,11 +6,13 @@ from array import array
 from typing import TYPE_CHECKING
 
 from pipeline.errors import BadJob, Fault
+from pipeline.job import naming
 from pipeline.job.naming import Naming
 from pipeline.job.plan import NO_ADVICE, BadReference, Planner, Survey
-from pipeline.job.review import MOST_TASKS
+from pipeline.job.review import MOST_TASKS, TEMPLATE_NAMES
 from pipeline.job.rows import SETTINGS
-from pipeline.job.template import BadTemplate, MissingName, hint, plain
+from pipeline.job.spec import DEFAULT_PATH
+from pipeline.job.template import BadTemplate, MissingName, hint, parse, plain
 
 if TYPE_CHECKING:
     from pipeline.core.model import Task
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 _ANY_EXTENSION = "png"
 _MOST_MODELS = 1_000
+_OWN_IN_TEXT = frozenset({"index", "sample"})
+_OWN_IN_PATHS = frozenset({"index", "sample", "image", "slug", "shard", "ext"})
 
 
 def survey(job: Job, read: Read, *, n_first: int = 5, advice: Advice = NO_ADVICE) -> Survey:
@@ -42,6 +46,7 @@ class _Surveying:
         self._advice = advice
         self._planner = Planner(job, advice)
         self._paths = _Paths(job)
+        self._path_settings = [n for n in Naming.of(job.path).names if n in naming.SETTINGS]
         self._faults = _Faults(job)
         self._columns: set[str] = set()
         self._ids_to_meet = _ids_named(job)
@@ -100,11 +105,18 @@ class _Surveying:
             self._first.append(ask.task(sample))
         if self._paths.are_certain:
             return
-        for sample in ask.samples:
-            try:
+        try:
+            self._check_path_settings(ask)
+            for sample in ask.samples:
                 self._paths.add(ask.task(sample), row.line)
-            except BadTemplate as bad:
-                self._faults.add_unfilled(bad, "output.path", row.line)
+        except BadTemplate as bad:
+            self._faults.add_unfilled(bad, "output.path", row.line)
+
+    def _check_path_settings(self, ask: Ask) -> None:
+        """A path names no setting that is not given; raises :class:`MissingName`."""
+        for name in self._path_settings:
+            if ask.settings[name] is None:
+                raise MissingName(name, ())
 
     def _fault_of(self, key: str, what: str, row: Row) -> Fault:
         """A fault of one setting, where it was given: by the row, an axis or the job."""
@@ -124,6 +136,7 @@ class _Surveying:
             self._faults.add(job.fault("matrix", "leaves no combination: exclude less"))
         self._faults.add_of_matrix(self._columns, self._ids_to_meet)
         self._faults.add_of_paths(self._paths)
+        self._faults.add_hidden(self._columns)
         self._faults.raise_any(self._n_rows, self._columns)
         return Survey(
             n_rows=self._n_rows,
@@ -169,9 +182,10 @@ class _Paths:
 
     def add(self, task: Task, line: int) -> None:
         """Look at one task's path; raises :class:`BadTemplate` where it cannot be filled."""
-        path = self._naming.path_for(task, 0, _ANY_EXTENSION)
+        self._naming.check(task)
         if self._naming.tells_apart:
             return
+        path = self._naming.path_for(task, 0, _ANY_EXTENSION)
         first = self._lines.get(key := hash(path))
         if first is None:
             self._lines[key] = line
@@ -244,11 +258,31 @@ class _Faults:
         if paths.clash:
             self.add(self._job.fault("output.path", paths.clash))
 
+    def add_hidden(self, columns: set[str]) -> None:
+        """What the job's own texts name that is a column, but means something else there.
+
+        A column may be called anything; only to name it takes a name of its own. The default path
+        is nobody's words, and means what it always does.
+        """
+        job = self._job
+        texts = [("template", job.template or "", _OWN_IN_TEXT)]
+        texts += [(f"references.{n}", one, _OWN_IN_TEXT) for n, one in enumerate(job.references)]
+        if job.path != DEFAULT_PATH:
+            texts.append(("output.path", job.path, _OWN_IN_PATHS))
+        for key, text, own in texts:
+            for name in parse(text).names:
+                if name in own & columns:
+                    what = (
+                        f"`{{{{{name}}}}}` has a meaning of its own here, which hides the column "
+                        f"`{name}`: rename the column"
+                    )
+                    self.add(job.fault(key, what))
+
     def raise_any(self, n_rows: int, columns: set[str]) -> None:
         """Raise :class:`BadJob` if there is one."""
         for (template, name), lines in self._missing.items():
             if len(lines) == n_rows:
-                what = f"unknown name `{{{{{name}}}}}`{hint(name, columns)}"
+                what = f"unknown name `{{{{{name}}}}}`{self._why(template, name, columns)}"
                 self.add(self._job.fault(template, what))
                 continue
             for line in lines:
@@ -256,6 +290,15 @@ class _Faults:
                 self.add(Fault(self._job.prompts.label, line, 0, name, what))
         if self._n:
             raise BadJob(self._shown, self._n)
+
+    def _why(self, template: str, name: str, columns: set[str]) -> str:
+        """Why a name is unknown there: it has no value, or another one is meant."""
+        is_path = template == "output.path"
+        own = (*naming.NAMES, *naming.SETTINGS) if is_path else TEMPLATE_NAMES
+        known = {*own, *self._job.matrix.names, *columns}
+        if name == "row":
+            return ": no row has an `id`"
+        return f": `{name}` is not set for every image" if name in known else hint(name, known)
 
 
 def _ids_named(job: Job) -> set[str]:

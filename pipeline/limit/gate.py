@@ -24,11 +24,6 @@ class Gate:
         self._n_left = 0
         self._n_in_flight = 0
 
-    @property
-    def n_in_flight(self) -> int:
-        """How many have left and are not back."""
-        return self._n_in_flight
-
     def wait(self, now: float) -> float:
         """Seconds until the next may leave: 0 = go, inf = only after one comes back."""
         if self._n_in_flight >= self._window:

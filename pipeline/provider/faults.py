@@ -162,7 +162,11 @@ TABLE: tuple[Row, ...] = (
     Row(
         why=Why.REFUSED,
         statuses=(400, 403),
-        message=_says(r"moderat|flagged|content.?polic|safety|blocked|prohibited"),
+        message=_says(
+            r"moderat|flagged|content.?polic|usage polic|guardrail|request blocked"
+            r"|safety (system|filter|polic)|prohibited content"
+            r"|blocked by (our|the)? ?(safety|content)"
+        ),
     ),
     Row(why=Why.AUTH, halt=Halt.PERMISSION, statuses=(403,)),
     Row(
@@ -180,8 +184,9 @@ TABLE: tuple[Row, ...] = (
         halt=Halt.MODEL,
         statuses=(400,),
         message=_says(
-            r"(model\b.*(not found|does not exist|not a valid|unknown))|no such model"
-            r"|invalid model\b"
+            r"\bmodel\b[\s:=]*['\"`]?[\w./:@-]*['\"`]?\s*(was |is |could )?"
+            r"(not (be )?found|does not exist)"
+            r"|not a valid model|(no such|unknown) model|^invalid model( name| id\b|\W*$)"
         ),
     ),
     Row(why=Why.TOO_LARGE, statuses=(413,)),

@@ -15,6 +15,7 @@ from pipeline.core.model import Keep, Made, Receipt
 from pipeline.errors import DiskTrouble
 from pipeline.store import lock, opening, status
 from pipeline.store.choice import Chosen, choose
+from pipeline.store.claims import Claims
 from pipeline.store.decoding import problem_of
 from pipeline.store.durable import STATE, Calls, Disk, Durability, FilePart, trouble
 from pipeline.store.ledger import Ledger
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from pipeline.core.model import Image, Outcome, Task
+    from pipeline.store.claims import Claim
 
 PROMPTS = f"{STATE}/prompts.jsonl"
 """Where prompts that came on standard input are kept."""
@@ -49,7 +51,8 @@ class Terms:
     """On what terms a run opens its folder.
 
     ``path_for(task, number of the image among those kept, extension)`` names a file, relative to
-    the folder. ``wait_s``: how long to wait for the lock. ``adopt``: take over whatever is there.
+    the folder; a ValueError makes it a plain name. ``wait_s``: how long to wait for the lock.
+    ``adopt``: take over whatever is there.
     """
 
     job: str
@@ -145,11 +148,15 @@ class Folder:
         with trouble(f"reading {file}"), file.open("rb") as prompts:
             self._disk.write_whole(PROMPTS, iter(lambda: prompts.read(_PIECE_BYTES), b""))
 
-    def note_plan(self, *, wanted: int, unwanted: Iterable[str] = ()) -> None:
-        """Note how many tasks the job wants, and the ids in the manifest it no longer wants."""
+    def note_plan(
+        self, *, wanted: int, unwanted: Iterable[str] = (), origin: status.Origin | None = None
+    ) -> None:
+        """Note how many tasks the job wants, the ids it no longer wants, and which run asked."""
         status.write_wanted(
-            self._disk, status.Wanted(n_tasks=wanted, unwanted=tuple(sorted(unwanted)))
+            self._disk,
+            status.Wanted(n_tasks=wanted, unwanted=tuple(sorted(unwanted)), origin=origin),
         )
+        self._claims.plan_changed()
 
     def note_in_flight(self, n_requests: int) -> None:
         """Note how many requests are out, for ``status``; cheap, call it as often as a line."""
@@ -192,6 +199,7 @@ class Folder:
         opening.clear(self._disk)
         self._manifest = Manifest(self._disk, self.ledger.note)
         undo.callback(self._manifest.close)
+        self._claims = Claims(self._disk, self._manifest, self.ledger, self._terms.path_for)
         self._tidy()
 
     def _tidy(self) -> None:
@@ -215,21 +223,31 @@ class Folder:
         except DiskTrouble:
             self._is_in_order = False
             raise
+        finally:
+            self._claims.settle(outcome.task)
         self._is_metadata_old = True
         return Receipt(outcome=_with_files(outcome, record), record=record)
 
     def _published(self, outcome: Outcome) -> dict[str, Any]:
-        files, orphaned = [], []
+        files, orphaned, remarks = [], [], []
         for number, image in enumerate(_images_of(outcome)):
             extension = _EXTENSIONS.get(image.media_type, "bin")
-            file = self._terms.path_for(outcome.task, number, extension)
-            moved_to = self._disk.publish(_ours(image), file)
-            files.append(file)
-            if moved_to:
-                orphaned.append({"file": file, "moved_to": moved_to})
+            claim = self._claims.claim(outcome.task, number, extension)
+            files.append(claim.name)
+            orphaned += self._in_place(_ours(image), claim)
+            remarks += [claim.remark] if claim.remark else []
         record = record_of(outcome, files=files, run=self._terms.run)
         record["orphaned"] = orphaned
+        record["warnings"] += remarks
         return record
+
+    def _in_place(self, part: FilePart, claim: Claim) -> list[dict[str, str | None]]:
+        """Give a part its name; what has to make way, as the record tells it."""
+        moved = {claim.name: self._disk.publish(part, claim.name)}
+        with trouble(f"moving older images of {self.root} aside"):
+            moved.update((file, self._disk.set_aside(file)) for file in claim.others)
+        ways = ((file, to) for file, to in moved.items() if to)
+        return [{"file": file, "moved_to": to, "id": claim.displaced} for file, to in ways]
 
 
 def _problem_of(image: Image) -> str | None:

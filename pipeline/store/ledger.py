@@ -44,6 +44,7 @@ class Span:
 class Ledger:
     """What holds of each id: the newest line. Compact: some 130 bytes for each id.
 
+    A made task whose files a later line moved out of its way holds no more: it is owed again.
     Money adds up over all lines, since it was spent in each.
     """
 
@@ -64,6 +65,8 @@ class Ledger:
         """Take in the line that starts at ``offset``; raises ValueError where it is no record."""
         gist = _gist_of(line)
         place = self._place_of(gist.word)
+        for displaced in gist.displaced:
+            self._forget(displaced)
         before = self._states.get(gist.id)
         if before is not None:
             self._n_by_word[before % 64] -= 1
@@ -82,7 +85,7 @@ class Ledger:
         return None if state is None else self._words[state % 64]
 
     def ids(self) -> Collection[str]:
-        """Every id a line tells of."""
+        """Every id that holds."""
         return self._states.keys()
 
     def counts(self, *, without: Iterable[str] = ()) -> Counts:
@@ -94,9 +97,15 @@ class Ledger:
         by_why = sorted(zip(self._words[1:], n_by_word[1:], strict=True), key=lambda one: -one[1])
         return Counts(made=n_by_word[0], failed_by_why={why: n for why, n in by_why if n})
 
+    def offset_of_made(self, task_id: str) -> int | None:
+        """Where the newest line of a made task starts, None where it is not made."""
+        state = self._states.get(task_id)
+        return None if state is None or state % 64 else state // 64
+
     def offsets_of_made(self) -> array[int]:
         """Where the newest lines of the made start, the id seen first first."""
-        return array("Q", (state // 64 for state in self._states.values() if state % 64 == 0))
+        states = tuple(self._states.values())  # as it is now: another thread may note a line
+        return array("Q", (state // 64 for state in states if state % 64 == 0))
 
     def offsets_of_failed(self, whys: Collection[str] = ()) -> array[int]:
         """Where the newest lines of those that failed, for one of ``whys`` if any, start."""
@@ -114,6 +123,10 @@ class Ledger:
                     f"--why {why}: no such reason; failed here: {there or 'nothing'}"
                     f" (reasons are {', '.join(self._words[1:])})"
                 )
+
+    def _forget(self, task_id: str) -> None:
+        if (state := self._states.pop(task_id, None)) is not None:
+            self._n_by_word[state % 64] -= 1
 
     def _place_of(self, word: str) -> int:
         if word not in self._words:
@@ -155,6 +168,7 @@ class _Gist(NamedTuple):
     run: str
     started_at: str
     finished_at: str
+    displaced: tuple[str, ...]
 
 
 def _gist_of(line: bytes) -> _Gist:
@@ -171,6 +185,7 @@ def _gist_of(line: bytes) -> _Gist:
             str(record.get("run")),
             str(record.get("started_at") or ""),
             str(record.get("finished_at") or ""),
+            tuple(one["id"] for one in record.get("orphaned") or () if one.get("id")),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not a record: {error!r}") from error

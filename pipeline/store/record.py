@@ -23,7 +23,8 @@ def record_of(outcome: Outcome, *, files: Sequence[str], run: str) -> dict[str, 
     """The record of an outcome, every field in its place.
 
     ``files``: where each of its images lies, relative to the output folder, in their order.
-    ``orphaned`` is for the store to fill: ``{"file", "moved_to"}`` of files found in the way.
+    ``orphaned`` is for the store to fill: ``{"file", "moved_to", "id"}`` of files found in the
+    way, and the task they belonged to until now, null where no line names them.
     """
     task, answer, course = outcome.task, outcome.answer, outcome.course
     is_made = isinstance(outcome, Made)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from contextlib import closing
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -24,11 +24,26 @@ _NOW = f"{STATE}/now.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Which run asked last, so that a rerun can tell how to go on with the whole job.
+
+    ``words``: what followed ``imagebatch run``, the job file first, none where no command line was
+    used; ``here``: the folder it was said in; ``out``: the output folder. Both are absolute.
+    """
+
+    words: tuple[str, ...]
+    here: str
+    out: str
+    is_simulated: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """What the job asks for: how many tasks, and which ids of the manifest it no longer wants."""
 
     n_tasks: int
     unwanted: tuple[str, ...] = ()
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +134,13 @@ def standing_of(disk: Disk, ledger: Ledger) -> Standing:
 
 def write_wanted(disk: Disk, wanted: Wanted) -> None:
     """Note what the job asks for, so that ``status`` knows what is owed without reading it."""
-    said = orjson.dumps({"wanted": wanted.n_tasks, "unwanted": list(wanted.unwanted)})
+    said = orjson.dumps(
+        {
+            "wanted": wanted.n_tasks,
+            "unwanted": wanted.unwanted,
+            "origin": asdict(wanted.origin) if wanted.origin else None,
+        }
+    )
     with trouble(f"reading {disk.root / _PLAN}"):
         is_news = disk.read(_PLAN) != said
     if is_news:
@@ -130,9 +151,20 @@ def read_wanted(disk: Disk) -> Wanted | None:
     """What the job asks for, None where no run has said so yet."""
     try:
         said = orjson.loads(disk.read(_PLAN) or b"")
-        return Wanted(n_tasks=int(said["wanted"]), unwanted=tuple(map(str, said["unwanted"])))
+        return Wanted(
+            n_tasks=int(said["wanted"]),
+            unwanted=tuple(map(str, said["unwanted"])),
+            origin=_origin_in(said.get("origin")),
+        )
     except (ValueError, TypeError, KeyError):
         return None
+
+
+def read_origin(root: Path) -> Origin | None:
+    """Which run asked last, None where none has said so; raises as :func:`read_status` does."""
+    with trouble(f"reading {find(root)}"), closing(Disk(root)) as disk:
+        wanted = read_wanted(disk)
+    return wanted.origin if wanted else None
 
 
 def write_in_flight(disk: Disk, n_requests: int) -> None:
@@ -143,6 +175,17 @@ def write_in_flight(disk: Disk, n_requests: int) -> None:
             disk.write_all(fd, b'{"in_flight":%9d}' % n_requests)
         finally:
             os.close(fd)
+
+
+def _origin_in(said: Any) -> Origin | None:
+    if said is None:
+        return None
+    return Origin(
+        words=tuple(map(str, said["words"])),
+        here=str(said["here"]),
+        out=str(said["out"]),
+        is_simulated=bool(said["is_simulated"]),
+    )
 
 
 def _in_flight(disk: Disk) -> int | None:

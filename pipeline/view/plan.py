@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipeline.view.wording import Style, count, duration, printable, reasons, size
+from pipeline.view.wording import Style, count, duration, money, printable, reasons, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -30,7 +30,8 @@ class PlanView:
     and those of the failed that may succeed. ``axes``: name and size of each matrix axis.
     ``duplicates``: tasks folded into an earlier one, ``duplicates_told`` the same in words.
     ``at_the_limits_s``: the shortest time the job's own limits allow for ``to_send``. ``price``:
-    what it may cost, with its source, in words.
+    what that may cost, with its source, in words; ``price_low_usd`` and ``price_high_usd`` the
+    same in US dollars and ``price_source`` who says so, all None where nobody does.
     """
 
     job: str
@@ -54,6 +55,9 @@ class PlanView:
     disk_free_bytes: int | None
     first: tuple[FirstTask, ...]
     price: str | None = None
+    price_low_usd: float | None = None
+    price_high_usd: float | None = None
+    price_source: str | None = None
 
     @property
     def failed(self) -> int:
@@ -73,6 +77,18 @@ def plan_json(plan: PlanView) -> dict[str, Any]:
     told["failed_by_why"] = dict(plan.failed_by_why)
     told["first"] = [asdict(one) for one in plan.first]
     return {"event": "plan", **told, "failed": plan.failed}
+
+
+def price_text(n_requests: int, low_usd: float, high_usd: float, source: str) -> str:
+    """What so many requests cost at a price each: ``about $0.78 at $0.039 each (profile)``.
+
+    ``low_usd`` and ``high_usd`` are of one request, and differ where models do.
+    """
+    sums, prices = money(n_requests * low_usd), f"${low_usd:.4g}"
+    if low_usd != high_usd:
+        sums = f"{sums} to {money(n_requests * high_usd)}"
+        prices = f"{prices} to ${high_usd:.4g}"
+    return f"about {sums} at {prices} each ({source})"
 
 
 def _lines(plan: PlanView, style: Style) -> Iterator[str]:

@@ -24,8 +24,9 @@ class Ending:
 
     ``made``, ``failed_by_why`` and ``owed`` count the ``wanted`` tasks as they stand now, whichever
     run settled them. ``output``: the folder as the user names it. ``again``: the command that goes
-    on, ready to paste. ``reason``: why the run stopped early, None where it did not. ``n_cut_off``:
-    requests it left unanswered then, which may be billed too.
+    on, ready to paste; ``rerun``: the one for what failed for good, None for all of it.
+    ``reason``: why the run stopped early, None where it did not. ``n_cut_off``: requests it left
+    unanswered then, which may be billed too.
     """
 
     wanted: int
@@ -37,6 +38,7 @@ class Ending:
     exit_code: int
     elapsed_s: float
     cost_usd_in_all: float
+    rerun: str | None = None
     reason: str | None = None
     n_cut_off: int = 0
 
@@ -57,7 +59,7 @@ def next_command(ending: Ending) -> str:
     if ending.owed or failed - _FINAL or ending.exit_code not in {0, 3}:
         return ending.again
     if failed:
-        return f"imagebatch rerun {folder} --why {','.join(sorted(failed))}"
+        return ending.rerun or f"imagebatch rerun {folder} --why {','.join(sorted(failed))}"
     return f"imagebatch status {folder}"
 
 

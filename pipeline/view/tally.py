@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pipeline.core.model import Made
-from pipeline.core.ports import Draining, Held, LeftOut, Sent, Settled, TriedAgain
+from pipeline.core.ports import Back, Draining, Held, LeftOut, Sent, Settled, TriedAgain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -123,11 +123,13 @@ class Tally:
             case Sent():
                 self.requests += 1
                 self.in_flight += 1
-            case TriedAgain(why=why):
+            case Back(cost_usd=cost_usd, is_maybe_billed=is_maybe_billed):
                 self.in_flight -= 1
+                self.cost_usd += cost_usd or 0.0
+                self.maybe_billed += is_maybe_billed
+            case TriedAgain(why=why):
                 self.retries_by_why[str(why)] += 1
-            case Settled(receipt=receipt, was_out=was_out):
-                self.in_flight -= was_out
+            case Settled(receipt=receipt):
                 self._settle(receipt, now)
             case Draining(in_flight=in_flight):
                 self.in_flight = in_flight
@@ -138,10 +140,6 @@ class Tally:
         """Over the last minute."""
         return self._images_rate.per_s(now)
 
-    def images_per_s_in_all(self, now: float) -> float:
-        """Over the whole run."""
-        return self.images / max(now - self.started_at, 1e-3)
-
     def eta_s(self, now: float) -> float | None:
         """Seconds until everything is settled at the last minute's pace; None: nobody can say."""
         per_s = self._settled_rate.per_s(now)
@@ -150,10 +148,7 @@ class Tally:
     def _settle(self, receipt: Receipt, now: float) -> None:
         outcome = receipt.outcome
         self._settled_rate.note(1, now)
-        self.maybe_billed += outcome.course.n_maybe_billed
-        if outcome.course.cost_usd is not None:
-            self.cost_usd += outcome.course.cost_usd
-            self.cost_known += 1
+        self.cost_known += outcome.course.cost_usd is not None
         if not isinstance(outcome, Made):
             self.failed_by_why[str(outcome.why)] += 1
             return

@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from commands import ended, next_event, until
+from PIL import Image
 
+from pipeline.app import catalog
 from pipeline.core.simulation import FaultRule, Simulation
+from pipeline.provider.catalog import Catalog, Model
 
 if TYPE_CHECKING:
     from commands import Desk, Serving
@@ -62,6 +66,96 @@ def test_plan_tells_of_the_files_a_run_then_writes(desk: Desk, provider: Serving
         desk.run("run", "job.yaml")
     files = [line["images"][0]["file"] for line in desk.lines]
     assert sorted(files) == sorted(first["file"] for first in plan["first"])
+
+
+PRICES = "prices: {a: {image: 0.039}, b: {image: 0.13}, free: {image: 0}}\n"
+
+
+@pytest.mark.parametrize(
+    ("models", "text", "low", "high"),
+    [
+        (["a"], "about $0.08 at $0.039 each (profile)", 0.078, 0.078),
+        (["a", "b"], "about $0.16 to $0.52 at $0.039 to $0.13 each (profile)", 0.156, 0.52),
+        (["free"], "about $0.00 at $0 each (profile)", 0, 0),
+    ],
+)
+def test_plan_tells_the_price_the_profile_knows(
+    desk: Desk, models: list[str], text: str, low: float, high: float
+) -> None:
+    desk.job(["x", "y"], base_url="https://nobody.invalid", more=f"matrix: {{model: {models}}}\n")
+    desk.provider("https://nobody.invalid", PRICES)
+    assert f"price: {text}\n" in desk.run("plan", "job.yaml").out
+    plan = desk.run("plan", "job.yaml", "--json").summary
+    assert (plan["price"], plan["price_source"]) == (text, "profile")
+    assert (plan["price_low_usd"], plan["price_high_usd"]) == (low, high)
+
+
+def test_plan_says_so_where_nobody_knows_the_price(desk: Desk) -> None:
+    more = "matrix: {model: [a, c, d]}\n"
+    desk.job(["x"], base_url="https://nobody.invalid", more=more)
+    desk.provider("https://nobody.invalid", PRICES)
+    plan = desk.run("plan", "job.yaml", "--json").summary
+    assert plan["price"].startswith("unknown: ")
+    assert plan["price"].endswith(" would tell what c costs, and 1 more")
+    assert plan["price_low_usd"] is plan["price_high_usd"] is plan["price_source"] is None
+
+
+@pytest.mark.parametrize(
+    ("pricing", "text"),
+    [
+        ({"image_output": 0.04}, "about $0.04 at $0.04 each (list of models)"),
+        ({"image_output": 0.04, "request": 0.01}, "about $0.05 at $0.05 each (list of models)"),
+        ({"request": 0.01, "prompt": 1}, "about $0.01 at $0.01 each (list of models)"),
+        ({"image_output": 0, "request": 0}, "about $0.00 at $0 each (list of models)"),
+        ({"image_output": 0.00003}, "unknown: "),  # that of a token
+        ({"prompt": 0, "completion": 0}, "unknown: "),
+        ({"image_output": 0, "completion": 3}, "unknown: "),
+        ({}, "unknown: "),
+    ],
+)
+def test_plan_takes_the_price_from_a_kept_list_of_models_and_asks_nobody(
+    desk: Desk, pricing: dict[str, float], text: str
+) -> None:
+    base_url = "https://nobody.invalid"
+    desk.job(["x"], base_url=base_url, more="model: m\n")
+    listed = Catalog(models=(Model(id="vendor/m", also=("m",), prices=pricing),))
+    catalog.keep(listed, base_url, None)
+    assert f"\nprice: {text}" in desk.run("plan", "job.yaml").out
+
+
+def test_a_price_of_the_profile_beats_the_kept_list(desk: Desk) -> None:
+    base_url = "https://nobody.invalid"
+    desk.job(["x"], base_url=base_url, more="matrix: {model: [a, m]}\n")
+    desk.provider(base_url, PRICES)
+    models = tuple(Model(id=name, prices={"image_output": 0.5}) for name in ("a", "m"))
+    catalog.keep(Catalog(models=models), base_url, None)
+    plan = desk.run("plan", "job.yaml", "--json").summary
+    assert plan["price_source"] == "profile and list of models"
+    assert (plan["price_low_usd"], plan["price_high_usd"]) == (0.078, 1)
+
+
+def test_a_simulated_price_says_that_it_is_simulated(desk: Desk) -> None:
+    desk.job(["x", "y"])
+    assert "price: about $0.00 at $0 each (simulated)\n" in desk.run("plan", "job.yaml").out
+    simulator = "provider: {simulator: {cost_usd: 0.5, images_per_reply: 2, image_size: 64x64}}\n"
+    desk.job(["x", "y"], more=f"{simulator}limits: {{concurrency: 1}}\n")
+    plan = desk.run("plan", "job.yaml", "--json").summary
+    assert plan["price_low_usd"] == plan["price_high_usd"] == 2
+    assert desk.run("run", "job.yaml", "--json").summary["cost_usd"] == 2
+    plan = desk.run("plan", "job.yaml", "--json").summary
+    assert (plan["price"], plan["price_high_usd"]) == ("$0.00 (nothing to send)", 0)
+
+
+def test_a_frozen_job_with_input_images_can_be_planned_in_its_folder(
+    desk: Desk, provider: Serving
+) -> None:
+    with provider(REFUSING) as there:
+        desk.job(["a fox"], base_url=there.base_url, more="references: in/photo.png\n")
+        (desk.folder / "in").mkdir()
+        Image.new("RGB", (8, 8)).save(desk.folder / "in/photo.png")
+        assert desk.run("run", "job.yaml").code == 0
+        plan = desk.run("plan", "out/job.yaml", "--out", "out", "--json").summary
+    assert (plan["made"], plan["new"]) == (1, 0)
 
 
 def test_status_tells_of_a_run_while_it_goes_on_and_afterwards(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
+import pytest
 from commands import check_whole, newest
 from PIL import Image
 
@@ -80,6 +83,73 @@ def test_editing_one_prompt_asks_for_one_image(desk: Desk, provider: Serving) ->
     assert json.loads(status.out)["unwanted"] == 1
     assert len(desk.lines) == 21
     check_whole(desk.out)
+
+
+def test_a_prompt_edited_and_edited_back_is_made_again_where_its_file_made_way(
+    desk: Desk, provider: Serving
+) -> None:
+    path = "output: {dir: out, path: 'images/{{index}}-{{sample}}.{{ext}}'}\n"
+    with provider(QUICK) as there:
+        desk.provider(there.base_url)
+        for n_requests, prompt in enumerate(["one", "two", "one", "one"], start=1):
+            desk.write("job.yaml", f"provider: ./there.yaml\nprompts: [{prompt}]\n{path}")
+            plan = desk.run("plan", "job.yaml", "--json").objects[-1]
+            assert plan["new"] == (n_requests < 4)
+            ended = desk.run("run", "job.yaml", "--json")
+            assert (ended.code, ended.summary["made"]) == (0, 1)
+            assert there.bill()["requests"] == min(n_requests, 3)
+            status = json.loads(desk.run("status", "out", "--json").out)
+            assert (status["made"], status["owed"], status["failed"]) == (1, 0, 0)
+            last = desk.lines[-1]
+            assert last["prompt"] == prompt
+            (row,) = (desk.out / "metadata.jsonl").read_text().splitlines()
+            assert json.loads(row)["prompt"] == prompt
+            content = (desk.out / "images/0-0.png").read_bytes()
+            assert sha256(content).hexdigest() == last["images"][0]["sha256"]
+
+
+def test_a_reply_of_two_images_takes_no_name_from_another_task(
+    desk: Desk, provider: Serving
+) -> None:
+    rows = "[{id: a, prompt: one}, {id: a-1, prompt: two}]"
+    with provider(replace(QUICK, images_per_reply=2)) as there:
+        desk.provider(there.base_url)
+        path = "output: {dir: out, path: 'images/{{row}}.{{ext}}'}\n"
+        desk.write("job.yaml", f"provider: ./there.yaml\nprompts: {rows}\n{path}")
+        assert desk.run("run", "job.yaml").code == 0
+        assert desk.run("run", "job.yaml", "--json").summary["made"] == 2
+        assert there.bill()["requests"] == 2
+    assert sum(len(line["images"]) for line in desk.lines) == 4
+    check_whole(desk.out)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "images/{{prompt:05}}-{{id}}",
+        "{{id:05}}",
+        "{{n:05}}-{{id}}",
+        "manifest.jsonl/{{id}}",
+        "Job.yaml/{{id}}",
+        ".STATE/{{id}}",
+        "{{long}}{{long}}{{rest}}-{{id}}",
+    ],
+)
+def test_a_path_that_can_name_no_image_is_found_before_anything_is_sent(
+    desk: Desk, provider: Serving, path: str
+) -> None:
+    row = {"prompt": "one", "n": "many", "long": "x" * 100, "rest": "x" * 30}
+    with provider(QUICK) as there:
+        desk.provider(there.base_url)
+        output = json.dumps({"dir": "out", "path": path})
+        prompts = json.dumps([row])
+        desk.write("job.yaml", f"provider: ./there.yaml\nprompts: {prompts}\noutput: {output}\n")
+        for command in ("plan", "run"):
+            ended = desk.run(command, "job.yaml")
+            assert ended.code == 65
+            assert "output.path" in ended.err
+        assert there.bill()["requests"] == 0
+    assert not desk.out.exists()
 
 
 def test_run_tries_failures_of_chance_again_and_leaves_refusals_to_rerun(

@@ -10,9 +10,10 @@ import pytest
 from virtual import VirtualLoop
 
 from pipeline.core.model import Answer, Failed, Failure, Made, Outcome, Receipt, Task, Why
-from pipeline.core.ports import Draining, Event, Held, LeftOut, Sent, Settled, TriedAgain
-from pipeline.engine.pool import Guards, Pool, Stages
+from pipeline.core.ports import Back, Draining, Event, Held, LeftOut, Sent, Settled, TriedAgain
+from pipeline.engine.pool import Pool
 from pipeline.engine.retry import Caps, Retry
+from pipeline.engine.stages import Guards, Stages
 from pipeline.engine.worker import Got
 from pipeline.errors import Guarded, Interrupted, Misconfigured, NotAllowed, Stop, Unreachable
 from pipeline.limit.gate import Gate
@@ -317,7 +318,7 @@ def test_a_job_of_several_models_goes_on_without_one() -> None:
     assert len(unasked) >= 11
     assert {one.answer.request_id for one in unasked} == {None}
     assert [event.model for event in world.seen(LeftOut)] == ["gone"]
-    assert sum(not event.was_out for event in world.seen(Settled)) == len(unasked)
+    assert len(world.seen(Back)) == len(world.sent)
 
 
 def test_tasks_that_are_given_up_unasked_wait_for_no_pace() -> None:
@@ -362,3 +363,33 @@ def test_what_may_stop_the_run_is_tried_again_on_the_house() -> None:
     twice = World(fails_first(Why.UNREACHABLE, times=9, stop=stop, n_tries_before_stop=1))
     assert run(twice, 1, caps=caps)[0] is stop
     assert (len(twice.sent), twice.settled) == (2, [])
+
+
+def test_what_an_attempt_cost_is_told_when_it_comes_back_whatever_becomes_of_its_task() -> None:
+    answer = Answer(cost_usd=0.5)
+    stopping = Failure(why=Why.AUTH, answer=answer, stop=NotAllowed("no"))
+    world = World(lambda t, n: Failure(why=Why.LOST, answer=answer, is_maybe_billed=True)
+                  if n == 1 else stopping)  # fmt: skip
+    run(world, n_tasks=1)
+    assert world.seen(Back) == [
+        Back(cost_usd=0.5, is_maybe_billed=True),
+        Back(cost_usd=0.5, is_maybe_billed=False),
+    ]
+    assert world.settled == []
+
+
+def test_while_tasks_are_passed_over_what_is_in_flight_goes_on() -> None:
+    def tasks() -> Iterator[Task | None]:
+        yield task(0)
+        yield from [None] * 1_000
+        yield task(1)
+
+    world = World(lambda _, __: MADE)
+    assert drive(world, lambda pool: pool.run(tasks()))[0] is None
+    assert [outcome.task.index for outcome in world.settled] == [0, 1]
+
+
+def test_a_hint_that_stops_the_run_is_not_told_as_a_wait() -> None:
+    world = World(lambda _, __: Failure(why=Why.THROTTLED, retry_after_s=3_600))
+    run(world)
+    assert world.seen(Held) == []

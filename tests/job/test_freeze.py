@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jobs import load, planned
-from pipeline.job.job import Overrides
+from pipeline.job.job import Listed, Overrides
 from pipeline.job.load import freeze, load_frozen
 from pipeline.job.notation import text_of
 
@@ -80,11 +80,23 @@ def test_a_frozen_job_finds_its_files_from_anywhere(
     assert planned(again) == planned(job)
 
 
-def test_references_are_frozen_as_they_were_written(tmp_path: Path) -> None:
-    text = "prompts: [a, {prompt: b, references: ['{{x}}.png', c.png], x: 1}]\nreferences: y.png\n"
-    job = load(tmp_path, text, out=str(tmp_path / "out"))
-    assert job.references == ("y.png",)
-    assert thawed(tmp_path, job) == job
+def test_plain_references_are_frozen_so_that_they_are_found_from_anywhere(tmp_path: Path) -> None:
+    text = "prompts: [a, {prompt: b, references: ['{{x}}.png', c.png], x: 1}]\n"
+    as_they_are = ["https://x.test/y.png", "~/y.png", "/y.png", "data/{{prompt}}.png"]
+    given = ["y.png", "../z/./y.png", *as_they_are]
+    job = load(tmp_path, f"{text}references: {given}\n", out=str(tmp_path / "out"))
+    again = thawed(tmp_path, job)
+    here, above = str(tmp_path), str(tmp_path.parent)
+    assert again.references == (f"{here}/y.png", f"{above}/z/y.png", *as_they_are)
+    assert isinstance(again.prompts, Listed)
+    assert again.prompts.rows[1].settings["references"] == ("{{x}}.png", f"{here}/c.png")
+    assert freeze(again) == freeze(job)
+
+
+def test_a_folder_that_looks_like_a_template_stays_out_of_the_frozen_job(tmp_path: Path) -> None:
+    (tmp_path / "{{x}}").mkdir()
+    job = load(tmp_path / "{{x}}", "prompts: [a]\nreferences: y.png\n", out=str(tmp_path / "out"))
+    assert thawed(tmp_path, job).references == ("y.png",)
 
 
 def test_a_stream_that_is_turned_off_stays_off(tmp_path: Path) -> None:

@@ -71,6 +71,15 @@ def test_further_images_of_a_reply_are_numbered_unless_the_path_does_it() -> Non
         "manifest.jsonl",
         "Metadata.jsonl",
         "job.yaml",
+        "manifest.jsonl/{{id}}",
+        "Metadata.JSONL/{{id}}.{{ext}}",
+        "JOB.yaml/a/{{id}}",
+        ".State/{{id}}",
+        "images/{{prompt:05}}-{{id}}",
+        "{{id:05}}",
+        "{{slug:05}}-{{id}}",
+        "{{model:05}}/{{id}}",
+        "{{id}}-{{ext:05}}",
         ".state/{{id}}.{{ext}}",
         ".{{style}}/{{id}}",
         "a\\{{id}}",
@@ -81,6 +90,31 @@ def test_further_images_of_a_reply_are_numbered_unless_the_path_does_it() -> Non
 def test_a_path_that_can_name_no_file_inside_is_refused(text: str) -> None:
     with pytest.raises(BadTemplate):
         Naming.of(text)
+
+
+@pytest.mark.parametrize("name", ["manifest.jsonl", "Metadata.jsonl", "JOB.YAML"])
+def test_a_value_that_is_a_file_of_the_folder_itself_is_made_safe(name: str) -> None:
+    assert path("{{a}}/{{sample}}", meta={"a": name}) == f"_{name}/2.png"
+    assert path("{{a}}", meta={"a": name}) == f"{name}.png"
+    assert path("b/{{a}}/{{sample}}", meta={"a": name}) == f"b/{name}/2.png"
+
+
+@pytest.mark.parametrize("name", ["index", "sample", "image", "seed", "shard", "row", "column"])
+def test_a_number_may_be_padded(name: str) -> None:
+    padded = path(f"{{{{{name}:06}}}}-{{{{id}}}}", seed=9, meta={"id": 5, "column": 1.5})
+    assert len(padded) == 6 + 1 + 20 + 4
+
+
+def test_a_part_leaves_room_for_the_end_that_a_late_image_of_a_reply_gets() -> None:
+    for size, is_fine in ((247, True), (248, False)):
+        naming, longest = Naming.of("x/{{a}}{{b}}{{c}}"), {"a": "x" * 100, "b": "x" * 100}
+        one = task(meta=longest | {"c": "x" * (size - 200)})
+        assert len(naming.path_for(one, 0, "png")) == size + 6
+        if is_fine:
+            naming.check(one)
+            continue
+        with pytest.raises(BadTemplate, match=r"255 bytes, its end included"):
+            naming.check(one)
 
 
 @pytest.mark.parametrize("text", ["{{id}}.{{ext}}", "{{index}}-{{sample}}.{{ext}}"])
@@ -155,3 +189,8 @@ def test_a_safe_name_is_taken_as_it_is(text: str) -> None:
 )
 def test_a_name_that_is_no_safe_part_is_refused(text: str) -> None:
     assert not is_safe_part(text)
+
+
+def test_a_seed_from_an_axis_is_named_as_it_is_sent() -> None:
+    task = Task(id="0" * 20, index=0, sample=1, prompt="p", model="m", seed=8, vars={"seed": 7})
+    assert Naming.of("{{seed}}-{{id}}.{{ext}}").path_for(task, 0, "png").startswith("8-")

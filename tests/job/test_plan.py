@@ -83,7 +83,77 @@ def test_a_template_knows_prompt_columns_axes_and_numbers(tmp_path: Path) -> Non
         "matrix: {style: [oil]}\nsamples: 2\nseed: 1\nmodel: m\n"
     )
     texts = [task.prompt for task in planned(load(tmp_path, text))]
-    assert texts == ["{{style}}|007|oil|0|0|r|1", "{{style}}|007|oil|0|1|r|1"]
+    assert texts == ["{{style}}|007|oil|0|0|r|1", "{{style}}|007|oil|0|1|r|2"]
+
+
+@pytest.mark.parametrize(
+    "seed", ["seed: 7\n", "matrix: {seed: [7]}\n", "prompts: [{prompt: a, seed: 7}]\n"]
+)
+def test_a_template_that_names_the_seed_gets_the_one_that_is_sent(
+    tmp_path: Path, seed: str
+) -> None:
+    text = seed if "prompts" in seed else "prompts: [a]\n" + seed
+    plan = planned(load(tmp_path, text + "samples: 2\ntemplate: '{{prompt}} {{seed}}'\n"))
+    assert [(task.prompt, task.seed) for task in plan] == [("a 7", 7), ("a 8", 8)]
+
+
+def test_a_setting_that_some_rows_lack_is_a_fault_of_those_rows(tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text("prompt,seed,aspect_ratio\na,1,1:1\nb,,\n")
+    text = "prompts: {file: p.csv}\n"
+    named = text + "template: '{{prompt}} {{aspect_ratio}}'\noutput: {path: '{{seed}}-{{id}}'}\n"
+    with pytest.raises(BadJob) as caught:
+        surveyed(load(tmp_path, named))
+    assert [(f.line, f.key) for f in caught.value.faults] == [(3, "aspect_ratio")]
+    with pytest.raises(BadJob, match=r"p\.csv:3: seed: is missing here, .*`output\.path` names it"):
+        surveyed(load(tmp_path, text + "output: {path: '{{seed}}-{{id}}'}\n"))
+
+
+def test_an_axis_may_leave_a_setting_to_the_job(tmp_path: Path) -> None:
+    text = "prompts: [a]\nmatrix: {aspect_ratio: ['16:9', null]}\ntemplate: '{{aspect_ratio}}'\n"
+    plan = planned(load(tmp_path, text + "aspect_ratio: '1:1'\n"))
+    assert [task.prompt for task in plan] == ["16:9", "1:1"]
+    with pytest.raises(BadJob, match="`aspect_ratio` is not set for every image"):
+        surveyed(load(tmp_path, text))
+
+
+def test_a_misspelt_name_is_told_from_axes_and_our_own_names_too(tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text("prompt,title\na,b\n")
+    text = "prompts: {file: p.csv}\nmatrix: {light: [dawn]}\n"
+    for name, meant in {"lihgt": "light", "promt": "prompt", "titel": "title"}.items():
+        with pytest.raises(BadJob, match=rf"`{{{{{name}}}}}` \(did you mean `{meant}`\?\)"):
+            surveyed(load(tmp_path, f"{text}template: '{{{{prompt}}}} {{{{{name}}}}}'\n"))
+    with pytest.raises(BadJob, match=r"output\.path: unknown name .*did you mean `light`"):
+        surveyed(load(tmp_path, text + "output: {path: '{{lihgt}}-{{id}}'}\n"))
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "key"),
+    [
+        ("index", "template: '{{prompt}} {{index}}'\n", "template"),
+        ("sample", "template: '{{prompt}} {{sample}}'\n", "template"),
+        ("index", "references: '{{index}}.png'\n", "references.0"),
+        *[
+            (name, f"output: {{path: '{{{{{name}}}}}/{{{{id}}}}'}}\n", "output.path")
+            for name in ("sample", "index", "slug", "image", "shard", "ext")
+        ],
+    ],
+)
+def test_a_column_whose_name_means_something_else_has_to_be_renamed_to_be_named(
+    tmp_path: Path, name: str, more: str, key: str
+) -> None:
+    (tmp_path / "p.csv").write_text(f"prompt,{name}\na,1\n")
+    text = "prompts: {file: p.csv}\n"
+    (task,) = planned(load(tmp_path, text))  # unnamed, it is a column like any other
+    assert task.meta == {name: "1"}
+    with pytest.raises(BadJob, match=f"hides the column `{name}`: rename the column") as caught:
+        surveyed(load(tmp_path, text + more))
+    fault = caught.value.faults[-1]
+    assert (fault.file, fault.line, fault.key) == (str(tmp_path / "job.yaml"), 2, key)
+
+
+def test_a_column_may_be_named_where_its_name_means_nothing_else(tmp_path: Path) -> None:
+    text = "prompts: [{prompt: a, image: x.png, slug: s}]\ntemplate: '{{image}} {{slug}}'\n"
+    assert planned(load(tmp_path, text))[0].prompt == "x.png s"
 
 
 def test_the_same_request_twice_is_one_task_and_the_plan_says_so(tmp_path: Path) -> None:

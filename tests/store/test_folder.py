@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import hashlib
 import os
+import random
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from keeping import failed, files_in, image, keep_made, made, path_for, rows_in, task, terms
@@ -18,6 +20,9 @@ from pipeline.store.durable import Calls, Durability
 from pipeline.store.folder import Folder
 from pipeline.store.opening import find
 from pipeline.store.status import read_ledger, read_status
+
+if TYPE_CHECKING:
+    from pipeline.core.model import Task
 
 
 def _images(root: Path) -> set[str]:
@@ -116,6 +121,7 @@ async def test_what_is_being_kept_is_kept_though_nobody_awaits_it_any_more(tmp_p
 async def test_a_file_in_the_way_becomes_an_orphan_and_the_line_says_so(tmp_path: Path) -> None:
     with Folder(tmp_path, terms()) as folder:
         await keep_made(folder, 1, b"old")
+        folder.note_plan(wanted=1, unwanted=[task(1).id])
         edited = replace(task(1), id="edited", prompt="another")
         receipt = await folder.keep(made(edited, image(folder.part(), b"new")))
         folder.write_metadata()
@@ -126,6 +132,115 @@ async def test_a_file_in_the_way_becomes_an_orphan_and_the_line_says_so(tmp_path
     assert (tmp_path / orphaned["file"]).read_bytes() == b"new"
     rows = rows_in(tmp_path / "metadata.jsonl")
     assert [row["id"] for row in rows] == ["edited"]
+
+
+def _one_name(task_: Task, number: int, extension: str) -> str:
+    again = f"-{number}" if number else ""
+    return f"images/{task_.meta.get('row', 'one')}{again}.{extension}"
+
+
+async def test_a_prompt_edited_and_edited_back_is_owed_again_each_time(tmp_path: Path) -> None:
+    old, new = task(1), task(2)
+    for of, other in ((old, new), (new, old), (old, new), (new, old)):
+        with Folder(tmp_path, terms(path_for=_one_name)) as folder:
+            assert folder.ledger.owes(of.id)
+            folder.note_plan(wanted=1, unwanted={other.id} & set(folder.ledger.ids()))
+            receipt = await folder.keep(made(of, image(folder.part(), of.id.encode())))
+            assert folder.ledger.owes(other.id)
+            folder.write_metadata()
+            assert [one["id"] for one in receipt.record["orphaned"]] in ([], [other.id])
+            assert (folder.standing().made, folder.standing().owed) == (1, 0)
+        assert read_ledger(tmp_path).counts().made == 1
+        assert (tmp_path / "images/one.png").read_bytes() == of.id.encode()
+        assert [row["id"] for row in rows_in(tmp_path / "metadata.jsonl")] == [of.id]
+    assert len(list((tmp_path / ".state/orphans").iterdir())) == 3
+
+
+async def test_a_task_that_loses_one_image_makes_way_with_all_of_them(tmp_path: Path) -> None:
+    with Folder(tmp_path, terms(path_for=_one_name)) as folder:
+        parts = [image(folder.part(), content) for content in (b"1", b"2", b"3")]
+        await folder.keep(made(task(1), *parts))
+        folder.note_plan(wanted=1, unwanted=[task(1).id])
+        edited = [image(folder.part(), content) for content in (b"4", b"5")]
+        receipt = await folder.keep(made(task(2), *edited))
+        assert folder.ledger.counts().made == 1
+        assert list(folder.ledger.ids()) == [task(2).id]
+    assert _images(tmp_path) == set(receipt.files) == {"images/one.png", "images/one-1.png"}
+    gone = {one["file"]: one["moved_to"] for one in receipt.record["orphaned"]}
+    assert set(gone) == {"images/one.png", "images/one-1.png", "images/one-2.png"}
+    assert (tmp_path / gone["images/one-2.png"]).read_bytes() == b"3"
+
+
+@pytest.mark.parametrize("is_another_run", [False, True])
+async def test_two_wanted_tasks_never_take_each_others_name(
+    tmp_path: Path, *, is_another_run: bool
+) -> None:
+    short, long = task(1, meta={"row": "a"}), task(2, meta={"row": "a-1"})
+    folder = Folder(tmp_path, terms(path_for=_one_name))
+    await folder.keep(made(long, image(folder.part(), b"of a-1")))
+    if is_another_run:
+        folder.close()
+        folder = Folder(tmp_path, terms(path_for=_one_name))
+    with folder:
+        parts = image(folder.part(), b"a, 0"), image(folder.part(), b"a, 1")
+        receipt = await folder.keep(made(short, *parts))
+        assert folder.standing().made == 2
+    assert receipt.files == ("images/a.png", f"images/a-1-{short.id}.png")
+    assert receipt.record["orphaned"] == []
+    assert receipt.record["warnings"] == [
+        f"kept beside `images/a-1.png`, which is the image of task {long.id}"
+    ]
+    assert (tmp_path / "images/a-1.png").read_bytes() == b"of a-1"
+    assert (tmp_path / receipt.files[1]).read_bytes() == b"a, 1"
+
+
+async def test_tasks_kept_at_the_same_moment_never_take_each_others_name(tmp_path: Path) -> None:
+    longest = "x" * 251
+    with Folder(tmp_path, terms(path_for=lambda *_: f"images/{longest}.png")) as folder:
+        async with asyncio.TaskGroup() as group:
+            for number in range(30):
+                group.create_task(keep_made(folder, number, str(number).encode()))
+        assert folder.standing().made == 30
+    records = rows_in(tmp_path / "manifest.jsonl")
+    named = {record["images"][0]["file"]: str(record["index"]).encode() for record in records}
+    assert len(named) == 30
+    assert _images(tmp_path) == set(named)
+    assert all((tmp_path / name).read_bytes() == content for name, content in named.items())
+    assert not list((tmp_path / ".state/orphans").iterdir())
+    assert max(len(Path(name).name) for name in named) == 255
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_however_tasks_get_in_each_others_way_files_and_lines_agree(
+    tmp_path: Path, seed: int
+) -> None:
+    rng = random.Random(seed)
+    conditions = terms(path_for=_one_name, durability=Durability.PROCESS)
+    for generation in range(4):
+        numbers = range(generation * 25, generation * 25 + 25)
+        with Folder(tmp_path, conditions) as folder:
+            before = sorted(folder.ledger.ids())
+            unwanted = {task_id for task_id in before if rng.random() < 0.6}
+            folder.note_plan(wanted=0, unwanted=unwanted)
+            async with asyncio.TaskGroup() as group:
+                for number in numbers:
+                    row = rng.choice("abcd") + rng.choice(["", "-1", "-2"])
+                    contents = [f"{number}/{n}".encode() for n in range(rng.randint(1, 3))]
+                    images = (image(folder.part(), content) for content in contents)
+                    group.create_task(folder.keep(made(task(number, meta={"row": row}), *images)))
+            folder.write_metadata()
+        ledger = read_ledger(tmp_path)
+        paid = {task(number).id for number in numbers} | (set(before) - unwanted)
+        assert paid <= set(ledger.ids()) == set(folder.ledger.ids())
+        lines = [
+            line for line in rows_in(tmp_path / "manifest.jsonl") if line["id"] in ledger.ids()
+        ]
+        named = {i["file"]: i["sha256"] for line in lines for i in line["images"]}
+        assert len(named) == sum(len(line["images"]) for line in lines)
+        assert _images(tmp_path) == set(named)
+        assert {row["file_name"] for row in rows_in(tmp_path / "metadata.jsonl")} == set(named)
+        for name, sha256 in named.items():
+            assert hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() == sha256
 
 
 async def test_after_a_killed_run_what_no_line_names_is_moved_aside(tmp_path: Path) -> None:
@@ -338,16 +453,34 @@ async def test_the_root_itself_may_be_a_link(tmp_path: Path) -> None:
     assert _images(tmp_path / "big disk") == {"images/000/000001.png"}
 
 
-async def test_a_path_that_leads_outside_is_a_bug_and_writes_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "path", ["../x.png", "images/../../x.png", "/x.png", "images//x.png", ".."]
+)
+async def test_a_path_that_leads_outside_costs_no_image_and_is_not_followed(
+    tmp_path: Path, path: str
+) -> None:
     root = tmp_path / "out"
-    for path in ("../x.png", "images/../../x.png", "/x.png", "images//x.png", ".."):
-        with (
-            Folder(root, terms(path_for=lambda *_, path=path: path)) as folder,
-            pytest.raises(ValueError, match="not a path inside"),
-        ):
-            await keep_made(folder, 1)
-    assert not _images(root)
+    with Folder(root, terms(path_for=lambda *_: path)) as folder:
+        await keep_made(folder, 1)
+    assert _images(root) == {f"images/000/000001-{task(1).id}.png"}
     assert not (tmp_path / "x.png").exists()
+
+
+async def test_an_image_that_no_path_can_be_made_for_is_kept_under_a_plain_name(
+    tmp_path: Path,
+) -> None:
+    def nameless(*_: Any) -> str:
+        raise ValueError("`{{n:05}}` needs a number")
+
+    with Folder(tmp_path, terms(path_for=nameless)) as folder:
+        parts = image(folder.part(), b"one"), image(folder.part(), b"two")
+        receipt = await folder.keep(made(task(1234), *parts))
+    plain = f"images/001/001234-{task(1234).id}"
+    assert receipt.files == (f"{plain}.png", f"{plain}-1.png")
+    assert _images(tmp_path) == set(receipt.files)
+    assert receipt.record["warnings"] == 2 * [
+        "kept under a plain name, since output.path gives none: `{{n:05}}` needs a number"
+    ]
 
 
 def test_the_job_is_frozen_whole_and_written_only_when_it_says_something_new(

@@ -67,6 +67,20 @@ def test_tasks_that_are_not_wanted_any_more_are_not_counted() -> None:
     assert (counts.made, counts.failed_by_why) == (1, {"refused": 1})
 
 
+def test_a_made_task_whose_file_made_way_holds_no_more() -> None:
+    ledger = _noted([made(task(1)), made(task(2))])
+    way = {"file": "a.png", "moved_to": ".state/orphans/a.png"}
+    orphaned = [way | {"id": task(1).id}, way | {"id": None}, way | {"id": "nobody"}, way]
+    record = record_of(made(task(3)), files=[], run="r") | {"orphaned": orphaned}
+    ledger.note(2000, line_of(record))
+    assert ledger.owes(task(1).id)
+    assert ledger.counts().made == len(ledger.ids()) == 2
+    assert list(ledger.offsets_of_made()) == [1000, 2000]
+    assert ledger.offset_of_made(task(1).id) is None
+    assert ledger.offset_of_made(task(3).id) == 2000
+    assert ledger.n_lines == ledger.n_cost_known == 3
+
+
 def test_a_reason_that_a_later_version_wrote_is_kept_and_tried_again() -> None:
     record = record_of(failed(task(1)), files=[], run="r") | {"why": "sleepy"}
     ledger = Ledger()

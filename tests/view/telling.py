@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from pipeline.core.model import Answer, Course, Failed, Image, Made, Receipt, Task, Why
-from pipeline.core.ports import Sent, Settled, TriedAgain
+from pipeline.core.ports import Back, Sent, Settled, TriedAgain
 
 if TYPE_CHECKING:
     from pipeline.core.model import Part
@@ -28,6 +28,10 @@ def task(number: int = 0) -> Task:
 
 def sent(number: int = 0) -> Sent:
     return Sent(task=task(number), attempt=1)
+
+
+def back(cost_usd: float | None = 0.04, *, is_maybe_billed: bool = False) -> Back:
+    return Back(cost_usd=cost_usd, is_maybe_billed=is_maybe_billed)
 
 
 def tried_again(why: Why = Why.THROTTLED, wait_s: float = 1.0) -> TriedAgain:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from telling import failed, made, sent, tried_again
+from telling import back, failed, made, sent, tried_again
 
 from pipeline.core.model import Why
 from pipeline.view.report import Ending, next_command, summary_json, summary_text
@@ -32,10 +32,12 @@ def _tally(n_made: int = 0, n_failed: int = 0) -> Tally:
     tally = Tally(wanted=1632, started_at=0.0)
     for number in range(n_made):
         tally.note(sent(number), 1.0)
+        tally.note(back(), 1.0)
         tally.note(made(number, n_images=1 + (number < 8)), 1.0)
     for number in range(n_failed):
         tally.note(sent(number), 1.0)
-        tally.note(failed(number, cost_usd=None, n_maybe_billed=int(number < 3)), 1.0)
+        tally.note(back(None, is_maybe_billed=number < 3), 1.0)
+        tally.note(failed(number, cost_usd=None), 1.0)
     return tally
 
 

@@ -1,0 +1,43 @@
+"""What a pool works with, and when it is to stop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from pipeline.core.model import Failure, Task
+    from pipeline.core.ports import Clock, Gate, Observer, Store
+    from pipeline.engine.retry import Retry
+    from pipeline.engine.worker import Got
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stages:
+    """What a pool works with; ``provider`` is the name that goes into the records.
+
+    ``attempt`` asks once for a task and raises nothing but a Stop.
+    """
+
+    attempt: Callable[[Task], Awaitable[Got | Failure]]
+    gate: Gate
+    retry: Retry
+    store: Store
+    observer: Observer
+    clock: Clock
+    provider: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guards:
+    """When to stop: ``failures_in_a_row`` settled by the provider's fault; drain ``grace_s``.
+
+    ``n_models``: how many the tasks ask for. The run goes on without one that cannot be served,
+    until none is left.
+    """
+
+    failures_in_a_row: int
+    grace_s: float
+    n_models: int = 1

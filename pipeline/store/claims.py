@@ -1,0 +1,151 @@
+"""What an image is called in the end: never what another wanted task's image is called."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import orjson
+
+from pipeline.store.durable import trouble
+from pipeline.store.status import read_wanted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipeline.core.model import Task
+    from pipeline.store.durable import Disk
+    from pipeline.store.ledger import Ledger
+    from pipeline.store.manifest import Manifest
+
+_MOST_BYTES = 255  # of a name in a directory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A name that is its task's alone.
+
+    ``displaced``: the task that loses its files, as it is wanted no more: the one that has the name
+    and, as a task is made as a whole, ``others``. ``remark``: why the name is not the job's path.
+    """
+
+    name: str
+    displaced: str | None = None
+    others: tuple[str, ...] = ()
+    remark: str | None = None
+
+
+class Claims:
+    """Who has which name: on disk by the manifest, and in the threads that keep images now.
+
+    Lines are looked through only once a name is found taken; from then on every image made takes
+    some 150 bytes of memory.
+    """
+
+    def __init__(
+        self,
+        disk: Disk,
+        manifest: Manifest,
+        ledger: Ledger,
+        path_for: Callable[[Task, int, str], str],
+    ) -> None:
+        """``path_for`` as in :class:`pipeline.store.folder.Terms`."""
+        self._disk = disk
+        self._manifest = manifest
+        self._ledger = ledger
+        self._path_for = path_for
+        self._deciding = threading.Lock()
+        self._held: dict[str, str] = {}  # names in use by who has no line yet -> the task
+        self._owners: dict[int, int] | None = None  # hash of a name -> offset of the line with it
+        self._unwanted: frozenset[str] | None = None
+
+    def claim(self, task: Task, number: int, extension: str) -> Claim:
+        """The name of an image, held until :meth:`settle`; raises :class:`DiskTrouble`.
+
+        A path that cannot be filled in costs no image: it gets a plain name instead.
+        """
+        with self._deciding, trouble(f"naming an image in {self._disk.root}"):
+            try:
+                claim = self._decided(task, self._path_for(task, number, extension), extension)
+            except ValueError as bad:
+                plain = _plain(task, number, extension)
+                remark = f"kept under a plain name, since output.path gives none: {bad}"
+                claim = replace(self._decided(task, plain, extension), remark=remark)
+            self._held.update(dict.fromkeys((claim.name, *claim.others), task.id))
+            return claim
+
+    def settle(self, task: Task) -> None:
+        """The task's line is written, or never will be: its names are held no more."""
+        with self._deciding:
+            names = [name for name, holder in self._held.items() if holder == task.id]
+            for name in names:
+                del self._held[name]
+            offset = self._ledger.offset_of_made(task.id)
+            if self._owners is not None and offset is not None:
+                self._owners.update((hash(name), offset) for name in names)
+
+    def plan_changed(self) -> None:
+        """What is wanted has been noted anew."""
+        self._unwanted = None
+
+    def _decided(self, task: Task, name: str, extension: str) -> Claim:
+        holder = self._held.get(name, task.id)
+        if holder != task.id:
+            return _beside(name, holder, task, extension)
+        owner = self._owner_of(name) if self._disk.has(name) else None
+        if owner is None or owner.id == task.id:
+            return Claim(name=name)
+        if not self._is_unwanted(owner.id):
+            return _beside(name, owner.id, task, extension)
+        others = (file for file in owner.files if file != name and file not in self._held)
+        return Claim(
+            name=name, displaced=owner.id, others=tuple(o for o in others if self._disk.has(o))
+        )
+
+    def _owner_of(self, name: str) -> _Owner | None:
+        """The made task whose line names a file."""
+        if self._owners is None:
+            self._owners = self._read_owners()
+        offset = self._owners.get(hash(name))
+        if offset is None:
+            return None
+        owner = self._owner_at(offset)
+        holds = self._ledger.offset_of_made(owner.id) == offset and name in owner.files
+        return owner if holds else None
+
+    def _read_owners(self) -> dict[int, int]:
+        offsets = self._ledger.offsets_of_made()
+        return {hash(file): at for at in offsets for file in self._owner_at(at).files}
+
+    def _owner_at(self, offset: int) -> _Owner:
+        (line,) = self._manifest.lines([offset])
+        record = orjson.loads(line)
+        return _Owner(record["id"], tuple(image["file"] for image in record["images"]))
+
+    def _is_unwanted(self, task_id: str) -> bool:
+        """Whether the plan says so: where nobody knows, what was paid for stays."""
+        if self._unwanted is None:
+            wanted = read_wanted(self._disk)
+            self._unwanted = frozenset(wanted.unwanted if wanted else ())
+        return task_id in self._unwanted
+
+
+class _Owner(NamedTuple):
+    id: str
+    files: tuple[str, ...]
+
+
+def _beside(name: str, owner: str, task: Task, extension: str) -> Claim:
+    """Another name for an image whose own is taken."""
+    above, slash, last = name.removesuffix(f".{extension}").rpartition("/")
+    last = last.encode()[: _MOST_BYTES - len(f"-{task.id}.{extension}")].decode(errors="ignore")
+    return Claim(
+        name=f"{above}{slash}{last}-{task.id}.{extension}",
+        remark=f"kept beside `{name}`, which is the image of task {owner}",
+    )
+
+
+def _plain(task: Task, number: int, extension: str) -> str:
+    again = f"-{number}" if number else ""
+    return f"images/{task.index // 1000:03}/{task.index:06}-{task.id}{again}.{extension}"
