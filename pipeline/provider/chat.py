@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.core.model import Answer, Failure, Reply, Request, Task
 from pipeline.core.ports import Break, Broken
-from pipeline.provider.complaint import error_in
 from pipeline.provider.dialects import Unsayable, Wish, dialect_of, image_urls, request_of
 from pipeline.provider.extract import references_in, without_references
 from pipeline.provider.faults import Complaint, failure_of_break, row_for
+from pipeline.provider.gathered import Gathered
 from pipeline.provider.halts import Halt
 from pipeline.provider.mentions import labels_in, links_in
 from pipeline.provider.reader import NOTHING_ELSE, Allowed, Asked, ReplyReader
-from pipeline.provider.values import MOST_TEXT, amount_of, text_of
+from pipeline.provider.values import MOST_TEXT, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -99,7 +99,7 @@ class Chat:
 
     def reader_of(self, reply: Reply, task: Task) -> Reader:
         """A reader for this reply, whether it is streamed or not."""
-        meaning = ChatMeaning(asked_model=task.model)
+        meaning = ChatMeaning(served_model=task.model)
         asked = Asked(task=task, learn=partial(self._learn, task))
         return ReplyReader(reply, meaning, asked=asked, mask=self._mask, allowed=self._allowed)
 
@@ -135,36 +135,17 @@ def _overlaid(said: dict[str, Any], params: Mapping[str, Any]) -> dict[str, Any]
     return said | dict(params) | joined
 
 
-class ChatMeaning:
-    """What the documents of one chat reply say, gathered. See ``reader.Meaning``."""
-
-    def __init__(self, *, asked_model: str) -> None:
-        """``asked_model`` served unless the reply names another."""
-        self.text = ""
-        self.error: dict[str, Any] | None = None
-        self.finish: set[str] = set()
-        self.runs: list[int] = []
-        self.labels: dict[int, str] = {}
-        self._links: list[str] = []
-        self.n_images_named = 0
-        self.served_model: str | None = asked_model
-        self.request_id: str | None = None
-        self.usage: dict[str, Any] = {}
-        self.cost_usd: float | None = None
+class ChatMeaning(Gathered):
+    """What the documents of one chat reply say. See ``reader.Meaning``."""
 
     @property
     def links(self) -> list[str]:
         """Addresses in the place of images; those in the text may come in several events."""
-        return self._links + links_in(self.text)
+        return self.linked + links_in(self.text)
 
     def take(self, document: dict[str, Any]) -> None:
         """Take in the whole reply, or one event of a stream."""
-        self.error = self.error or error_in(document)
-        self.served_model = text_of(document.get("model")) or self.served_model
-        self.request_id = self.request_id or text_of(document.get("id")) or None
-        if isinstance(usage := document.get("usage"), dict):
-            self.usage = usage
-            self.cost_usd = amount_of(usage.get("cost"))
+        self.take_envelope(document)
         choices = document.get("choices")
         for choice in choices if isinstance(choices, list) else ():
             if isinstance(choice, dict):
@@ -203,7 +184,7 @@ class ChatMeaning:
             self.n_images_named += 1
             for text in _strings_in(item):
                 self._take_runs(text)
-                self._links += links_in(text)
+                self.linked += links_in(text)
 
     def _take_runs(self, text: str) -> None:
         self.runs += [run for run in references_in(text) if run not in self.runs]

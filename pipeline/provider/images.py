@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.core.model import Answer, Failure, Reply, Request, Task
 from pipeline.core.ports import Break, Broken, Found
-from pipeline.provider.complaint import error_in
 from pipeline.provider.dialects import Unsayable, Wish, dialect_of, image_urls, request_of
 from pipeline.provider.extract import references_in, without_references
 from pipeline.provider.faults import failure_of_break
+from pipeline.provider.gathered import Gathered
 from pipeline.provider.mentions import labels_in, links_in
 from pipeline.provider.reader import NOTHING_ELSE, Allowed, Asked, ReplyReader
-from pipeline.provider.values import MOST_TEXT, amount_of, text_of
+from pipeline.provider.values import MOST_TEXT, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,7 +68,7 @@ class Images:
 
     def reader_of(self, reply: Reply, task: Task) -> Reader:
         """A reader for this reply, whether it is streamed or not."""
-        meaning = ImagesMeaning(asked_model=task.model)
+        meaning = ImagesMeaning(served_model=task.model)
         reader = _Counting(
             reply, meaning, asked=Asked(task=task), mask=self._mask, allowed=self._allowed
         )
@@ -96,34 +96,20 @@ class _Counting(ReplyReader):
         return replace(verdict, answer=answer)
 
 
-class ImagesMeaning:
-    """What the documents of one images reply say, gathered. See ``reader.Meaning``."""
+class ImagesMeaning(Gathered):
+    """What the documents of one images reply say. See ``reader.Meaning``."""
 
-    def __init__(self, *, asked_model: str) -> None:
-        """``asked_model`` served unless the reply names another."""
-        self.text = ""
-        self.error: dict[str, Any] | None = None
-        self.finish: set[str] = set()
-        self.runs: list[int] = []
-        self.labels: dict[int, str] = {}
-        self.links: list[str] = []
-        self.n_images_named = 0
-        self.served_model: str | None = asked_model
-        self.request_id: str | None = None
-        self.usage: dict[str, Any] = {}
-        self.cost_usd: float | None = None
+    @property
+    def links(self) -> list[str]:
+        """Addresses in the place of images."""
+        return self.linked
 
     def take(self, document: dict[str, Any]) -> None:
         """Take in the whole reply, or one event of a stream."""
         kind = text_of(document.get("type"))
         if kind.endswith(_PARTIAL):
             return
-        self.error = self.error or error_in(document)
-        self.served_model = text_of(document.get("model")) or self.served_model
-        self.request_id = self.request_id or text_of(document.get("id")) or None
-        if isinstance(usage := document.get("usage"), dict):
-            self.usage = usage
-            self.cost_usd = amount_of(usage.get("cost"))
+        self.take_envelope(document)
         images = document.get("data")
         for image in images if isinstance(images, list) else ():
             if isinstance(image, dict):
@@ -142,7 +128,7 @@ class ImagesMeaning:
             if label := text_of(image.get("media_type")).lower():
                 self.labels |= dict.fromkeys(runs, label)
             self.labels |= labels_in(text)
-            self.links += links_in(text)
+            self.linked += links_in(text)
         self._say(text_of(image.get("revised_prompt")))
 
     def _say(self, text: str) -> None:
