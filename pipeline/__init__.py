@@ -37,6 +37,11 @@ __all__ = ["Failed", "Made", "Report", "load_job", "run", "stream"]
 __version__ = "0.1.0"
 
 
+def __dir__() -> list[str]:
+    """The public names, imported or not."""
+    return [*__all__, "__version__"]
+
+
 def __getattr__(name: str) -> object:
     """Import a public name when it is first asked for: ``imagebatch --help`` never does."""
     if name not in _HOMES:

@@ -167,7 +167,7 @@ def _add_rerun(commands: _Commands) -> None:
 def _add_status(commands: _Commands) -> None:
     status = _command(commands, "status", "how an output folder stands, also during a run")
     status.add_argument("folder", metavar="OUT", help="the output folder")
-    status.add_argument("--watch", action="store_true", help="every 2 s, until Ctrl-C")
+    status.add_argument("--watch", action="store_true", help="every 2 s while a run goes on")
 
 
 def _add_models(commands: _Commands) -> None:

@@ -213,6 +213,8 @@ class _Examination:
             )
             began = time.monotonic()
             got = await worker.attempt(task)
+            if isinstance(got, Failure) and got.stop and got.n_tries_before_stop:
+                got = await worker.attempt(task)  # as a run would, asking in another way
             seconds = time.monotonic() - began
         if isinstance(got, Failure):
             return (_of_failure(f"{name}: image", got),)
@@ -251,7 +253,10 @@ def _of_failure(name: str, failure: Failure) -> Check:
     told = f"{failure.why}: {failure.answer.detail or failure.answer.text or 'nothing was said'}"
     if failure.stop:
         return _of_stop(name, failure.stop)
-    return bad(name, told, "try again; a run would, by itself", exit_code=SOME_FAILED)
+    again = "try again; a run would, by itself"
+    if failure.why.is_final:
+        again = "a run would not try again: see what it says"
+    return bad(name, told, again, exit_code=SOME_FAILED)
 
 
 def _sample(got: Got, http: Watched, seconds: float) -> Sample:

@@ -235,7 +235,8 @@ def _object(line: bytes) -> dict[str, Any]:
     except UnicodeDecodeError as bad:
         raise _BadLine(_not_utf8(bad)) from None
     except json.JSONDecodeError as bad:
-        raise _BadLine(f"not JSON: {bad.msg}", col=bad.colno) from None
+        what = f'not JSON: {bad.msg}; every line is an object, such as {{"prompt": "a red fox"}}'
+        raise _BadLine(what, col=bad.colno) from None
     except ValueError:
         raise _BadLine("not JSON: a number has too many digits") from None
     except orjson.JSONEncodeError as bad:

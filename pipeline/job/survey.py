@@ -55,6 +55,7 @@ class _Surveying:
         self._example: tuple[int, int] | None = None
         self._first: list[Task] = []
         self._models: dict[str, None] = {}
+        self._modelless = array("Q")
         self._n_rows = self._n_combinations = self._n_asks = self._n_tasks = self._n_repeated = 0
 
     def look_at(self, row: Row | Fault) -> None:
@@ -93,8 +94,8 @@ class _Surveying:
 
     def _look_at_new(self, ask: Ask, row: Row) -> None:
         if ask.settings["model"] is None:
-            what = "is missing here, and neither the job nor its profile names one"
-            self._faults.add(Fault(self._job.prompts.label, row.line, 0, "model", what))
+            if not self._modelless or self._modelless[-1] != row.line:
+                self._modelless.append(row.line)
             return
         if unsaid := self._advice.unsayable(ask.settings):
             self._faults.add(self._fault_of(*unsaid, row))
@@ -134,6 +135,7 @@ class _Surveying:
             self._faults.add(job.fault("samples" if job.samples > 1 else "prompts", what))
         elif self._n_rows and self._n_combinations == 0 and self._faults.are_none:
             self._faults.add(job.fault("matrix", "leaves no combination: exclude less"))
+        self._faults.add_of_models(self._modelless, self._n_rows)
         self._faults.add_of_matrix(self._columns, self._ids_to_meet)
         self._faults.add_of_paths(self._paths)
         self._faults.add_hidden(self._columns)
@@ -162,8 +164,19 @@ class _Surveying:
         n, are = self._n_repeated, "is" if self._n_repeated == 1 else "are"
         return (
             f"{n} {'task' if n == 1 else 'tasks'} {are} the same request as an earlier one, made "
-            f"once (first: line {line} = line {original})"
+            f"once (first: line {line} = line {original}){_unnamed(self._job)}"
         )
+
+
+def _unnamed(job: Job) -> str:
+    """Axes that change nothing that is sent, which is why requests repeat."""
+    texts = [job.template or "", *job.references]
+    named = {name for text in texts for name in parse(text).names}
+    unnamed = [name for name in job.matrix.axes if name not in named and name not in SETTINGS]
+    if not unnamed:
+        return ""
+    axes = ", ".join(f"`{name}`" for name in unnamed)
+    return f": {axes} changes nothing that is sent; name it in `template`"
 
 
 def key_of(ask: Ask) -> int:
@@ -238,6 +251,16 @@ class _Faults:
             self.add(self._job.fault(f"references.{bad.number}", str(bad)))
         else:
             self.add(Fault(self._job.prompts.label, row.line, 0, "references", str(bad)))
+
+    def add_of_models(self, lines: array[int], n_rows: int) -> None:
+        """Rows without a model: one fault where it is all of them."""
+        if 0 < len(lines) == n_rows:
+            what = "is missing: neither the job nor its profile names one"
+            self.add(self._job.fault("model", what))
+            return
+        for line in lines:
+            what = "is missing here, and neither the job nor its profile names one"
+            self.add(Fault(self._job.prompts.label, line, 0, "model", what))
 
     def add_of_matrix(self, columns: set[str], ids_to_meet: set[str]) -> None:
         """What entries of the matrix name that no row has."""

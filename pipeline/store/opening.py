@@ -31,7 +31,9 @@ _NAME = re.compile(rb"^name:[ \t]*(.*?)[ \t]*\r?$", re.MULTILINE)
 def find(root: Path) -> Path:
     """``root``, if an output folder is there; else :class:`BadUsage`."""
     if not root.is_dir():
-        raise BadUsage(f"{root}: no output folder there; give the folder a run wrote to")
+        simulated = root.with_name(f"{root.name}-simulator")
+        hint = f" (did you mean {simulated}?)" if root.name and simulated.is_dir() else ""
+        raise BadUsage(f"{root}: no output folder there{hint}; give the folder a run wrote to")
     if not (root / STATE).is_dir() and not (root / MANIFEST).is_file():
         raise BadUsage(
             f"{root}: no output folder there: it holds neither {MANIFEST} nor {STATE}/;"

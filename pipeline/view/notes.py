@@ -34,10 +34,9 @@ class Notes:
             case LeftOut(model=model, reason=reason):
                 return f"the run goes on without {printable(model)}: {printable(reason)}"
             case Draining(reason=reason, in_flight=in_flight, grace_s=grace_s):
-                return (
-                    f"stopping: {printable(reason)}; waiting up to {duration(grace_s)} for"
-                    f" {count(in_flight, 'request')} in flight"
-                )
+                flying = count(in_flight, "request")
+                waiting = f"; waiting up to {duration(grace_s)} for {flying} in flight"
+                return f"stopping: {printable(reason)}{waiting if in_flight else ''}"
         return self._of_a_failure(event) if self._is_verbose else None
 
     def _of_a_failure(self, event: Event) -> str | None:

@@ -241,7 +241,7 @@ def test_a_path_by_a_column_is_looked_at_row_by_row(tmp_path: Path) -> None:
 
 
 def test_a_row_without_a_model_is_one_fault_however_many_cells_it_has(tmp_path: Path) -> None:
-    (tmp_path / "p.csv").write_text("prompt\na\nb\n")
+    (tmp_path / "p.csv").write_text("prompt,model\na,\nb,\nc,m\n")
     text = "prompts: {file: p.csv}\nprovider: local\nmatrix: {a: [1, 2, 3]}\n"
     with pytest.raises(BadJob) as caught:
         surveyed(load(tmp_path, text + "template: '{{prompt}}{{a}}'\n"))
@@ -279,3 +279,17 @@ def test_survey_and_tasks_agree_and_no_task_comes_twice(
     whole = list(tasks(job, dataclasses.replace(survey, n_wanted=10**6), lambda: rows(job.prompts)))
     assert whole[: len(plan)] == plan
     assert tuple(whole[:5]) == survey.first
+
+
+def test_an_axis_that_no_template_names_is_told_where_requests_repeat(tmp_path: Path) -> None:
+    told = surveyed(load(tmp_path, "prompts: [a]\nmatrix: {style: [x, y]}\n")).repeated
+    assert told is not None
+    assert told.endswith(": `style` changes nothing that is sent; name it in `template`")
+
+
+def test_a_model_that_no_row_has_is_one_fault_of_the_job(tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text("base_url: http://127.0.0.1:9/v1\n")
+    (tmp_path / "p.txt").write_text("one\ntwo\nthree\n")
+    with pytest.raises(BadJob) as bad:
+        surveyed(load(tmp_path, "provider: ./p.yaml\nprompts: {file: p.txt}\n"))
+    assert [(fault.key, fault.line) for fault in bad.value.faults] == [("model", 1)]

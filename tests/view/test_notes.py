@@ -5,7 +5,7 @@ from __future__ import annotations
 from telling import failed, made, sent, tried_again
 
 from pipeline.core.model import Why
-from pipeline.core.ports import Held
+from pipeline.core.ports import Draining, Held
 from pipeline.view.notes import Notes
 
 
@@ -31,3 +31,8 @@ def test_of_long_waits_the_first_is_told_and_another_after_half_a_minute() -> No
     told = [notes.of(Held(wait_s=60.0), now) is not None for now in (0.0, 1.0, 29.0, 30.0, 31.0)]
     assert told == [True, False, False, True, False]
     assert Notes().of(Held(wait_s=2.0), 0.0) is None
+
+
+def test_a_stop_with_nothing_in_flight_waits_for_nothing() -> None:
+    told = [Notes().of(Draining(reason="no", in_flight=n, grace_s=8), 0.0) for n in (0, 2)]
+    assert told == ["stopping: no", "stopping: no; waiting up to 8.0 s for 2 requests in flight"]
