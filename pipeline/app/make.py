@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 from pipeline.app.drive import Driver, Run
 from pipeline.app.onward import Selection, with_next
 from pipeline.app.wanted import Counts, Wanted, asked
-from pipeline.errors import DiskTrouble, Stop, exit_code_of
+from pipeline.errors import BadOutput, DiskTrouble, Stop, exit_code_of
 from pipeline.job.environment import environment
 from pipeline.job.keys import key_of
 from pipeline.job.load import freeze
@@ -25,7 +25,7 @@ from pipeline.job.naming import Naming
 from pipeline.store.durable import Durability
 from pipeline.store.folder import PROMPTS, Folder, Terms
 from pipeline.store.manifest import MANIFEST
-from pipeline.store.status import Origin
+from pipeline.store.status import Origin, read_origin
 from pipeline.view.report import Ending
 from pipeline.view.tally import Tally
 
@@ -129,6 +129,8 @@ def make(job: Job, manner: Manner, note: Callable[[str], None]) -> Report:
         if not (Path(job.out) / MANIFEST).exists():
             _key_for(job)  # with something to send for certain, say so before a folder is made
         with _open(job, manner) as folder:
+            if not manner.adopt:
+                _refuse_the_other_kind(job, folder)
             if wish.stdin and wish.stdin != folder.root / PROMPTS:
                 folder.keep_prompts(wish.stdin)
             wanted = Wanted(wish, folder.ledger)
@@ -252,6 +254,18 @@ def _silently(_: str) -> None:
 def _counts_of(folder: Folder) -> Counts:
     standing = folder.standing()
     return Counts(standing.made, standing.failed_by_why, standing.owed)
+
+
+def _refuse_the_other_kind(job: Job, folder: Folder) -> None:
+    """Drawn pictures and bought ones never share a folder: a rerun could not tell them apart."""
+    origin = read_origin(folder.root)
+    if origin is None or not folder.ledger.n_lines or origin.is_simulated is job.is_simulated:
+        return
+    now, before = ("simulated", "real") if job.is_simulated else ("real", "simulated")
+    raise BadOutput(
+        f"{folder.root} holds {before} images, and this run's would be {now}: choose another "
+        "folder with --out, or mix them with --adopt"
+    )
 
 
 def _origin(job: Job, manner: Manner) -> Origin:

@@ -223,3 +223,22 @@ def spoil(note: Path, job: Path, change: str) -> None:
     else:
         said["origin"]["words"].append("\x1b[2J")
         note.write_text(json.dumps(said))
+
+
+@pytest.mark.parametrize("first", ["real", "simulated"])
+def test_a_run_of_the_other_kind_is_refused_a_folder_that_holds_anything(
+    desk: Desk, provider: Serving, first: str
+) -> None:
+    with provider(STRICT) as there:
+        desk.job(["a fox"], base_url=there.base_url)
+        kinds = {"real": (), "simulated": ("--provider", "simulator")}
+        other = kinds["simulated" if first == "real" else "real"]
+        assert desk.run("run", "job.yaml", *kinds[first]).code == 0
+        before = (desk.out / "manifest.jsonl").read_bytes()
+        n_asked = there.bill()["requests"]
+        told = desk.run("run", "job.yaml", *other)
+        assert told.code == 73
+        assert f"holds {first} images" in told.err
+        assert there.bill()["requests"] == n_asked
+        assert (desk.out / "manifest.jsonl").read_bytes() == before
+        assert desk.run("run", "job.yaml", *other, "--adopt").code == 0
