@@ -19,16 +19,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pipeline.app.jobfile import load_job
     from pipeline.app.make import Report
     from pipeline.app.python import run, stream
     from pipeline.core.model import Failed, Made
-    from pipeline.job.load import load_job
 
 _HOMES = {
     "Failed": "pipeline.core.model",
     "Made": "pipeline.core.model",
     "Report": "pipeline.app.make",
-    "load_job": "pipeline.job.load",
+    "load_job": "pipeline.app.jobfile",
     "run": "pipeline.app.python",
     "stream": "pipeline.app.python",
 }

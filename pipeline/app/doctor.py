@@ -208,13 +208,12 @@ class _Examination:
             worker = Worker(
                 provider=provider,
                 transport=http,
-                store=Nowhere(),
                 links=await stack.enter_async_context(links) if links else None,
             )
             began = time.monotonic()
-            got = await worker.attempt(task)
+            got = await worker.attempt(task, Nowhere())
             if isinstance(got, Failure) and got.stop and got.n_tries_before_stop:
-                got = await worker.attempt(task)  # as a run would, asking in another way
+                got = await worker.attempt(task, Nowhere())  # as a run would, asking in another way
             seconds = time.monotonic() - began
         if isinstance(got, Failure):
             return (_of_failure(f"{name}: image", got),)

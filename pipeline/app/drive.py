@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from pipeline.engine.pool import Pool
 from pipeline.engine.retry import Caps, Retry
 from pipeline.engine.stages import Guards, Stages
 from pipeline.engine.worker import Worker
-from pipeline.errors import Guarded, Interrupted, Stop
+from pipeline.errors import DiskTrouble, Guarded, Interrupted, Stop
 from pipeline.job.environment import proxy_for
 from pipeline.limit.gate import Gate
 from pipeline.provider.catalog import Catalog
@@ -82,7 +82,9 @@ class Driver:
                 return self._early
             finally:
                 self._starting = None
-            self._pool = self._new_pool(worker)
+            n_workers = self._n_workers()
+            self._brace(n_workers, loop)
+            self._pool = self._new_pool(worker, n_workers)
             if self._run.max_runtime_s is not None:
                 reason = Guarded(f"--max-runtime is over. {GO_ON}")
                 loop.call_later(self._run.max_runtime_s, self.stop, reason)
@@ -112,6 +114,16 @@ class Driver:
             reason = Interrupted(f"{how}. {GO_ON}", signal_number=number)
             loop.add_signal_handler(number, self._signalled, reason, grace_s)
 
+    def _brace(self, n_workers: int, loop: asyncio.AbstractEventLoop) -> None:
+        """Keep room for what is in flight; once that is needed, nothing more is sent."""
+        reason = f"the disk of {self._run.folder.root} is full. Free some space. {GO_ON}"
+
+        def when_full() -> None:
+            with suppress(RuntimeError):  # the loop is over: nothing is sent any more anyway
+                loop.call_soon_threadsafe(self.stop, DiskTrouble(reason))
+
+        self._run.folder.brace(n_workers=n_workers, when_full=when_full)
+
     def _signalled(self, reason: Interrupted, grace_s: float) -> None:
         is_second = self._pool is not None and self._pool.is_interrupted
         self.stop(reason, grace_s=0.0 if is_second else grace_s)
@@ -138,7 +150,6 @@ class Driver:
         return Worker(
             provider=provider_for(profile, mask=mask, gives=listed.gives),
             transport=transport,
-            store=self._run.folder,
             links=await stack.enter_async_context(links) if links else None,
             problem_of=self._run.folder.problem_of if job.verify == "decode" else None,
         )
@@ -155,7 +166,12 @@ class Driver:
             run.doubts(doubt)
         return listed
 
-    def _new_pool(self, worker: Worker) -> Pool:
+    def _n_workers(self) -> int:
+        most = self._run.job.limits.concurrency
+        n_useful = most if self._run.n_tasks is None else self._run.n_tasks
+        return room_for(min(most, n_useful))
+
+    def _new_pool(self, worker: Worker, n_workers: int) -> Pool:
         job = self._run.job
         limits, retry = job.limits, job.retry
         caps = Caps(
@@ -182,8 +198,7 @@ class Driver:
             grace_s=job.stop.grace_int,
             n_models=len(self._run.models),
         )
-        n_useful = limits.concurrency if self._run.n_tasks is None else self._run.n_tasks
-        return Pool(stages, guards, n_workers=room_for(min(limits.concurrency, n_useful)))
+        return Pool(stages, guards, n_workers=n_workers)
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._run.tick and self._run.tick_every_s:

@@ -7,7 +7,7 @@ import os
 import signal
 import time
 import uuid
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from pipeline.app.drive import Driver, Run
 from pipeline.app.onward import Selection, with_next
+from pipeline.app.prompts import keep_prompts
 from pipeline.app.wanted import Counts, Wanted, asked
 from pipeline.errors import BadOutput, DiskTrouble, Stop, exit_code_of
 from pipeline.job.environment import environment
@@ -23,22 +24,20 @@ from pipeline.job.keys import key_of
 from pipeline.job.load import freeze
 from pipeline.job.naming import Naming
 from pipeline.store.durable import Durability
-from pipeline.store.folder import PROMPTS, Folder, Terms
+from pipeline.store.folder import Folder, Terms
 from pipeline.store.manifest import MANIFEST
 from pipeline.store.status import Origin, read_origin
 from pipeline.view.report import Ending
 from pipeline.view.tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from pipeline.core.model import Secret, Task
     from pipeline.core.ports import Event
     from pipeline.job.job import Job
 
 SOME_FAILED = 3
-IN_FLIGHT_EVERY_S = 0.5
-"""How often it is noted, for ``status``, how many requests are out."""
 
 
 class Teller(Protocol):
@@ -120,10 +119,10 @@ def make(job: Job, manner: Manner, note: Callable[[str], None]) -> Report:
     """Make every image the job wants that is not there yet.
 
     Local checks come first and cost nothing: input, lock, output folder; then the first request.
-    ``note`` is told of duplicates and of models nobody lists. Raises the Stops that come before
-    that request.
+    ``note`` is told of prompts that have gone, of duplicates, of models nobody lists, and where
+    most of what is there is no longer wanted. Raises the Stops that come before that request.
     """
-    with asked(job) as wish:
+    with asked(job, note) as wish:
         if wish.plan.repeated:
             note(wish.plan.repeated)
         if not (Path(job.out) / MANIFEST).exists():
@@ -131,9 +130,12 @@ def make(job: Job, manner: Manner, note: Callable[[str], None]) -> Report:
         with _open(job, manner) as folder:
             if not manner.adopt:
                 _refuse_the_other_kind(job, folder)
-            if wish.stdin and wish.stdin != folder.root / PROMPTS:
-                folder.keep_prompts(wish.stdin)
+            _pass_on(folder.remarks, note)
+            keep_prompts(job, folder.root, wish.prompts)
+            n_unwanted = folder.standing().unwanted
             wanted = Wanted(wish, folder.ledger)
+            if wanted.before.to_send:
+                _pass_on(_change_of(job, folder, len(wanted.unwanted) - n_unwanted), note)
             folder.freeze(freeze(job))
             folder.note_plan(
                 wanted=wish.plan.n_tasks, unwanted=wanted.unwanted, origin=_origin(job, manner)
@@ -143,18 +145,16 @@ def make(job: Job, manner: Manner, note: Callable[[str], None]) -> Report:
             return making.report_on(wanted.owed(), wanted.counts)
 
 
-def remake(
-    job: Job, manner: Manner, *, whys: Collection[str] = (), ids: Collection[str] = ()
-) -> Report:
+def remake(job: Job, manner: Manner, note: Callable[[str], None], chosen_by: Selection) -> Report:
     """Run failed tasks of the job's output folder again, from the folder alone."""
     with _open(job, manner) as folder:
-        chosen = folder.chosen(whys=whys, ids=ids)
+        _pass_on(folder.remarks, note)
+        chosen = folder.chosen(whys=chosen_by.whys, ids=chosen_by.ids)
         n_chosen = len(chosen) if job.limit is None else min(len(chosen), job.limit)
         tally = Tally(wanted=n_chosen, started_at=time.monotonic())
         making = _Making(job, folder, manner, tally)
         making.doubt(tuple({task.model for task in chosen}), _silently)
         report = making.report_on(islice(chosen, n_chosen), lambda: _counts_of(folder))
-        chosen_by = Selection(whys=whys, ids=ids)
         ending = with_next(report.ending, report.stop, folder, chosen_by)
         return replace(report, ending=ending)
 
@@ -204,17 +204,12 @@ class _Making:
                 observer=self._teller,
                 n_tasks=self._tally.left,
                 max_runtime_s=self._manner.max_runtime_s,
-                tick=self._tick,
-                tick_every_s=min(self._teller.period_s or IN_FLIGHT_EVERY_S, IN_FLIGHT_EVERY_S),
+                tick=self._teller.tick,
+                tick_every_s=self._teller.period_s,
                 models=self._models,
                 doubts=self._note,
             )
         )
-
-    def _tick(self) -> None:
-        self._teller.tick()
-        with suppress(DiskTrouble):  # only `status` wants to know; what matters is kept elsewhere
-            self._folder.note_in_flight(self._tally.in_flight)
 
     async def _drive(self, driver: Driver, tasks: Iterator[Task | None]) -> Stop | None:
         try:
@@ -234,11 +229,13 @@ class _Making:
                 made=counts.made,
                 failed_by_why=counts.failed_by_why,
                 owed=counts.owed,
+                unwanted=counts.unwanted,
                 output=os.path.relpath(self._job.out),
                 again=self._manner.again,
                 exit_code=exit_code_of(stop) if stop else unfinished,
                 elapsed_s=time.monotonic() - self._tally.started_at,
-                cost_usd_in_all=self._folder.ledger.cost_usd,
+                cost_usd_in_all=self._folder.cost_usd,
+                maybe_billed_in_all=self._folder.n_maybe_billed,
                 reason=str(stop) if stop else None,
                 n_cut_off=n_cut_off,
             ),
@@ -247,13 +244,18 @@ class _Making:
         )
 
 
+def _pass_on(remarks: Iterable[str], note: Callable[[str], None]) -> None:
+    for remark in remarks:
+        note(remark)
+
+
 def _silently(_: str) -> None:
     """Say nothing."""
 
 
 def _counts_of(folder: Folder) -> Counts:
     standing = folder.standing()
-    return Counts(standing.made, standing.failed_by_why, standing.owed)
+    return Counts(standing.made, standing.failed_by_why, standing.owed, standing.unwanted)
 
 
 def _refuse_the_other_kind(job: Job, folder: Folder) -> None:
@@ -266,6 +268,20 @@ def _refuse_the_other_kind(job: Job, folder: Folder) -> None:
         f"{folder.root} holds {before} images, and this run's would be {now}: choose another "
         "folder with --out, or mix them with --adopt"
     )
+
+
+def _change_of(job: Job, folder: Folder, n_new: int) -> Iterator[str]:
+    """What to say where most of the folder is no longer wanted, ``n_new`` tasks since the last run.
+
+    It may be a template that was edited, or another job file of the same name.
+    """
+    n_there = len(folder.ledger.ids())
+    if 2 * n_new > n_there:
+        yield (
+            f"{n_new:,} of {n_there:,} tasks in {os.path.relpath(job.out)} are no longer wanted"
+            " by this job: they stay, counted apart. If they are another job's, stop this run and"
+            " choose another folder with --out"
+        )
 
 
 def _origin(job: Job, manner: Manner) -> Origin:

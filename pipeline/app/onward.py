@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.core.model import Why
 from pipeline.errors import DiskTrouble
+from pipeline.store.opening import JOB
 from pipeline.store.status import read_origin
 
 if TYPE_CHECKING:
@@ -52,6 +54,12 @@ def with_next(ending: Ending, stop: Stop | None, folder: Folder, selection: Sele
     )
 
 
+def run_command(folder: Path) -> str:
+    """The run that goes on with a folder: as it was said last, or of the job frozen in it."""
+    said = _run_of(read_origin(folder), str(folder.absolute()))
+    return said or f"imagebatch run {shlex.quote(str(folder / JOB))}"
+
+
 def _is_left(whys: set[str], folder: Folder, selection: Selection) -> bool:
     """Whether a chosen task still fails for one of ``whys``."""
     meant = whys.intersection(selection.whys) if selection.whys else whys
@@ -59,18 +67,24 @@ def _is_left(whys: set[str], folder: Folder, selection: Selection) -> bool:
 
 
 def _whole(ending: Ending, folder: Folder, hopeful: set[str]) -> str:
-    """A run of the whole job; where nobody knows it, the next best thing, or words."""
+    """A run of the whole job: as it was said, or of the job that is frozen in the folder."""
     if run := _run_of(read_origin(folder.root), str(folder.root)):
         return run
     where = shlex.quote(ending.output)
-    if hopeful:
+    if hopeful and not ending.owed:
         return f"imagebatch rerun {where} --why {','.join(sorted(hopeful))}"
-    return f"imagebatch run with the job file that {where} was made from"
+    return f"imagebatch run {shlex.quote(str(Path(ending.output, JOB)))}"
 
 
 def _run_of(origin: Origin | None, out: str) -> str | None:
-    """The command that made the folder, fit for this shell; None where it is no longer there."""
-    if origin is None or not origin.words or not Path(origin.here, origin.words[0]).is_file():
+    """The command that made the folder, fit for this shell; None where it is no longer there.
+
+    The job frozen in the folder is found where the folder is now, not where it was then.
+    """
+    if origin is None or not origin.words:
+        return None
+    job = Path(origin.here, origin.words[0])
+    if not job.is_file() or os.path.normpath(job) == str(Path(origin.out, JOB)):
         return None
     has_moved = origin.out != out
     words = [*origin.words, *(("--out", out) if has_moved else ())]

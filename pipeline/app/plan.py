@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipeline.app import catalog
 from pipeline.app.console import Console
 from pipeline.app.flags import overrides_of
+from pipeline.app.jobfile import load_job
 from pipeline.app.wanted import Wanted, asked
 from pipeline.errors import NotAllowed
 from pipeline.job.environment import environment
 from pipeline.job.keys import key_of
-from pipeline.job.load import load_job
 from pipeline.job.naming import Naming
 from pipeline.provider.catalog import Catalog
 from pipeline.store.status import read_ledger
@@ -43,7 +43,7 @@ def perform(arguments: argparse.Namespace) -> int:
     job = load_job(arguments.job, overrides=overrides_of(arguments))
     ledger = read_ledger(Path(job.out))
     kept = _kept(job)
-    with asked(job) as wish:
+    with asked(job, console.note) as wish:
         counts = Wanted(wish, ledger).counts()
         view = _priced(_view(job, wish.plan, counts), job, wish.plan.models, kept)
         models = wish.plan.models

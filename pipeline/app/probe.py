@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
-from pipeline.core.model import Receipt
 from pipeline.errors import Unreachable
 from pipeline.provider.checkup import NETWORK, Check, Taken, bad, of_tls, ok
 from pipeline.provider.http import Http
@@ -20,7 +19,7 @@ from pipeline.provider.shapes import Shapes
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from pipeline.core.model import Outcome, Reply, Request
+    from pipeline.core.model import Reply, Request
     from pipeline.provider.http import Address, Patience
 
 _LONGEST_S = 10.0
@@ -97,7 +96,7 @@ class _Tee:
 
 
 class Nowhere:
-    """A store, and a part, that keep nothing."""
+    """A trail, and a part, that keep nothing."""
 
     def part(self) -> Nowhere:
         """A part that forgets."""
@@ -109,9 +108,11 @@ class Nowhere:
     def discard(self) -> None:
         """There is nothing."""
 
-    async def keep(self, outcome: Outcome) -> Receipt:
-        """A receipt over nothing."""
-        return Receipt(outcome=outcome, record={"images": []})
+    def heard(self, request_id: str) -> None:
+        """Forget it."""
+
+    def back(self, *, cost_usd: float | None, is_maybe_billed: bool) -> None:
+        """Forget it."""
 
 
 async def _addresses(host: str, port: int) -> list[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pipeline.app.console import Console
 from pipeline.app.flags import flags_of, overrides_of, words_of
 from pipeline.app.make import remake
+from pipeline.app.onward import Selection
 from pipeline.app.run import manner_of, told
 from pipeline.errors import BadUsage
 from pipeline.job.load import load_frozen
@@ -31,12 +32,8 @@ def perform(arguments: argparse.Namespace) -> int:
     folder = find(Path(arguments.folder))
     job = _job_in(folder, overrides_of(arguments))
     again = shlex.join(["imagebatch", "rerun", arguments.folder, *flags_of(arguments)])
-    report = remake(
-        job,
-        manner_of(arguments, console, again),
-        whys=words_of(arguments.why),
-        ids=words_of(arguments.id),
-    )
+    chosen_by = Selection(whys=words_of(arguments.why), ids=words_of(arguments.id))
+    report = remake(job, manner_of(arguments, console, again), console.note, chosen_by)
     return told(report, console)
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from pipeline.app.console import Console
 from pipeline.app.flags import flags_of, lasting_flags_of, overrides_of
+from pipeline.app.jobfile import load_job
 from pipeline.app.make import Manner, Report, make
-from pipeline.job.load import load_job
 from pipeline.view.progress import Progress
 from pipeline.view.report import summary_json, summary_text
 

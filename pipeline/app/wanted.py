@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import sys
-import tempfile
 from collections import Counter
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.app.asking import advice_for
+from pipeline.app.prompts import found
 from pipeline.core.model import Why
 from pipeline.errors import BadJob, Fault
-from pipeline.job.job import Filed
 from pipeline.job.plan import tasks as tasks_of
-from pipeline.job.sources import rows, spool
+from pipeline.job.sources import rows
 from pipeline.job.survey import survey
 from pipeline.provider.references import Library
-from pipeline.store.folder import PROMPTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     from pipeline.core.model import Task
     from pipeline.job.job import Job
@@ -38,53 +35,41 @@ _FINAL = frozenset(str(why) for why in Why if why.is_final)
 class Asked:
     """A job whose every row was looked at once; ``read`` starts another way through them.
 
-    ``stdin`` is where standard input was spooled to, None where the job does not read it.
+    ``prompts`` is the file they are read from, None where the job lists them itself.
     """
 
     job: Job
     plan: Survey
     read: Read
-    stdin: Path | None
+    prompts: Path | None
     advice: Advice
 
 
 @contextmanager
-def asked(job: Job) -> Iterator[Asked]:
+def asked(job: Job, note: Callable[[str], None]) -> Iterator[Asked]:
     """Look at every row of ``job``; standard input is spooled for as long as the context lasts.
 
-    Raises :class:`BadJob` with every fault.
+    ``note`` is told where the prompts have gone and the folder's copy is read instead. Raises
+    :class:`BadJob` with every fault.
     """
-    with ExitStack() as stack:
-        stdin = _spooled(job, stack)
+    with found(job, note) as prompts:
 
         def read() -> Iterator[Row | Fault]:
-            return rows(job.prompts, stdin=stdin)
+            return rows(job.prompts, file=prompts)
 
         advice = advice_for(job, Library())
         plan = survey(job, read, advice=advice)
-        yield Asked(job=job, plan=plan, read=read, stdin=stdin, advice=advice)
-
-
-def _spooled(job: Job, stack: ExitStack) -> Path | None:
-    """Standard input in a file; where it brings nothing, what an earlier run was given there."""
-    if not (isinstance(job.prompts, Filed) and job.prompts.path == "-"):
-        return None
-    kept = Path(job.out) / PROMPTS
-    if sys.stdin is None or (sys.stdin.isatty() and kept.is_file()):
-        return kept
-    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="imagebatch-"))
-    spooled = Path(folder) / "stdin.jsonl"
-    spool(sys.stdin.buffer, spooled)
-    return kept if not spooled.stat().st_size and kept.is_file() else spooled
+        yield Asked(job=job, plan=plan, read=read, prompts=prompts, advice=advice)
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Wanted tasks as they stand."""
+    """Wanted tasks as they stand, and how many the folder holds that are no longer wanted."""
 
     made: int
     failed_by_why: Mapping[str, int]
     owed: int
+    unwanted: int = 0
 
     @property
     def to_send(self) -> int:
@@ -141,14 +126,15 @@ class Wanted:
         if self._n_wanted == self._asked.plan.n_tasks:
             now = self._ledger.counts(without=self.unwanted)
             owed = self._n_wanted - now.made - now.failed
-            return Counts(now.made, now.failed_by_why, owed)
+            return Counts(now.made, now.failed_by_why, owed, len(self.unwanted))
         tasks = self._tasks(self._asked.plan)
         return self._counts_of(Counter(self._ledger.word_of(task.id) for task in tasks))
 
     def _counts_of(self, words: Counter[str | None]) -> Counts:
         del words[None]
         owed = self._n_wanted - words.total()
-        return Counts(words.pop("made", 0), {str(why): n for why, n in words.items()}, owed)
+        made, n_unwanted = words.pop("made", 0), len(self.unwanted)
+        return Counts(made, {str(why): n for why, n in words.items()}, owed, n_unwanted)
 
     def _tasks(self, plan: Survey) -> Iterator[Task]:
         asked = self._asked

@@ -60,8 +60,8 @@ class Broken(Exception):
         self.how = how
 
 
-class Reader(Protocol):
-    """Reads one reply as its bytes arrive."""
+class Intake(Protocol):
+    """Reads images out of bytes as they arrive."""
 
     def feed(self, chunk: bytes) -> Iterable[tuple[int, bytes]]:
         """Decoded pieces of images, each with the number of its image within the reply."""
@@ -69,8 +69,16 @@ class Reader(Protocol):
     def close(self, broken: Broken | None = None) -> Found | Failure:
         """The verdict; ``broken`` when the body broke off before its end."""
 
-    def linked(self, reply: Reply) -> Reader:
-        """A reader for what stands at one of :attr:`Found.links`: the image itself."""
+
+class Reader(Intake, Protocol):
+    """Reads one reply as its bytes arrive."""
+
+    @property
+    def request_id(self) -> str | None:
+        """The id under which the provider knows this exchange, as soon as it is told."""
+
+    def linked(self, reply: Reply) -> Intake:
+        """For what stands at one of :attr:`Found.links`: the image itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,11 +163,24 @@ class Gate(Protocol):
         """One came back, with what it met and the server's hint if it gave one."""
 
 
+class Trail(Protocol):
+    """What the store is told of one attempt on its way; each raises DiskTrouble."""
+
+    def heard(self, request_id: str) -> None:
+        """The head of its reply came, with the id under which the provider knows it."""
+
+    def part(self) -> Part:
+        """A fresh part file for an image of its reply."""
+
+    def back(self, *, cost_usd: float | None, is_maybe_billed: bool) -> None:
+        """It came back without images that count."""
+
+
 class Store(Protocol):
     """Keeps images, then the record."""
 
-    def part(self) -> Part:
-        """A fresh part file."""
+    def begin(self, task: Task, attempt: int, *, at: str) -> Trail:
+        """An attempt is about to leave: written down before it does."""
 
     async def keep(self, outcome: Outcome) -> Receipt:
         """Make the outcome last; returning is the acknowledgement."""

@@ -34,7 +34,7 @@ from pipeline.errors import Guarded, Interrupted, Stop, Unreachable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pipeline.core.ports import Ticket
+    from pipeline.core.ports import Ticket, Trail
     from pipeline.engine.stages import Guards, Stages
 
 SHORTEST_HOLD_TOLD_S = 1.0
@@ -181,24 +181,25 @@ class Pool:
                 await self._changed.wait()
 
     async def _attempt(self, errand: Errand, ticket: Ticket) -> None:
-        clock = self._stages.clock
-        errand.started_at = errand.started_at or clock.utc()
+        clock, store = self._stages.clock, self._stages.store
+        at = clock.utc()
+        trail = store.begin(errand.task, errand.n_sent + 1, at=at)
+        errand.started_at = errand.started_at or at
         errand.n_sent += 1
         self._n_out += 1
         self._stages.observer.see(Sent(task=errand.task, attempt=errand.n_sent))
         result: Got | Failure | None = None
         try:
-            result = await self._guarded(errand.task)
+            result = await self._guarded(errand.task, trail)
         finally:
             now = clock.now()
             self._n_out -= 1
             self.n_cut_off += result is None
             self._return(ticket, now, result)
-        errand.add_cost(result.answer.cost_usd)
+        cost_usd = result.answer.cost_usd
+        errand.add_cost(cost_usd)
         is_maybe_billed = isinstance(result, Failure) and result.is_maybe_billed
-        self._stages.observer.see(
-            Back(cost_usd=result.answer.cost_usd, is_maybe_billed=is_maybe_billed)
-        )
+        self._stages.observer.see(Back(cost_usd=cost_usd, is_maybe_billed=is_maybe_billed))
         latency_s = now - ticket.left_at
         if isinstance(result, Got):
             self._was_ever_answered = True
@@ -207,12 +208,13 @@ class Pool:
                 Made(task=errand.task, images=result.images, answer=result.answer, course=course)
             )
         else:
+            trail.back(cost_usd=cost_usd, is_maybe_billed=is_maybe_billed)
             await self._failed(errand, result, latency_s)
 
-    async def _guarded(self, task: Task) -> Got | Failure:
+    async def _guarded(self, task: Task, trail: Trail) -> Got | Failure:
         """One attempt; a bug of ours in one reply costs that attempt, not the run."""
         try:
-            return await self._stages.attempt(task)
+            return await self._stages.attempt(task, trail)
         except Stop:
             raise
         except Exception as bug:  # noqa: BLE001 - the guard around one task

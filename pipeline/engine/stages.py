@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from pipeline.core.model import Failure, Task
-    from pipeline.core.ports import Clock, Gate, Observer, Store
+    from pipeline.core.ports import Clock, Gate, Observer, Store, Trail
     from pipeline.engine.retry import Retry
     from pipeline.engine.worker import Got
 
@@ -21,7 +21,7 @@ class Stages:
     ``attempt`` asks once for a task and raises nothing but a Stop.
     """
 
-    attempt: Callable[[Task], Awaitable[Got | Failure]]
+    attempt: Callable[[Task, Trail], Awaitable[Got | Failure]]
     gate: Gate
     retry: Retry
     store: Store

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
     from pipeline.core.model import Part, Reply
-    from pipeline.core.ports import Links, Provider, Reader, Sighting, Store, Transport
+    from pipeline.core.ports import Intake, Links, Provider, Reader, Sighting, Trail, Transport
 
 MOST_LINKS = 16
 """The most links of one reply that are followed."""
@@ -40,43 +40,43 @@ class Worker:
         *,
         provider: Provider,
         transport: Transport,
-        store: Store,
         links: Links | None = None,
         problem_of: Callable[[Image], Awaitable[str | None]] | None = None,
     ) -> None:
-        """The three stages an attempt passes; where a profile and a job want it, two more.
+        """The stages an attempt passes; where a profile and a job want it, two more.
 
         ``links`` follows the addresses a reply gives instead of images. ``problem_of`` says what a
         closer look finds wrong with an image, None if nothing.
         """
         self._provider = provider
         self._transport = transport
-        self._store = store
         self._links = links
         self._problem_of = problem_of
 
-    async def attempt(self, task: Task) -> Got | Failure:
-        """Ask once. Raises a Stop where the disk refuses."""
-        parts: dict[int, Part] = {}
+    async def attempt(self, task: Task, trail: Trail) -> Got | Failure:
+        """Ask once, leaving ``trail``. Raises a Stop where the disk refuses."""
+        parts = _Parts(trail)
         kept: tuple[Image, ...] = ()
         try:
             verdict = await self._exchange(task, parts)
             if isinstance(verdict, Failure):
                 return verdict
-            images = tuple(_image(sighting, parts[sighting.number]) for sighting in verdict.images)
+            images = tuple(_image(one, parts.by_number[one.number]) for one in verdict.images)
             result = await self._looked_at(Got(images=images, answer=verdict.answer))
             kept = result.images if isinstance(result, Got) else ()
             return result
         finally:
-            for part in parts.values():
+            for part in parts.by_number.values():
                 if all(part is not image.part for image in kept):
                     part.discard()
 
-    async def _exchange(self, task: Task, parts: dict[int, Part]) -> Found | Failure:
+    async def _exchange(self, task: Task, parts: _Parts) -> Found | Failure:
         reader: Reader | None = None
         try:
             async with self._transport.send(self._provider.request_for(task)) as reply:
                 reader = self._provider.reader_of(reply, task)
+                if reader.request_id:
+                    parts.trail.heard(reader.request_id)
                 await self._read(reply, reader, parts)
         except Broken as broken:
             return reader.close(broken) if reader else self._provider.failure_of(broken)
@@ -85,16 +85,12 @@ class Worker:
             return await self._followed(verdict, reader, parts)
         return verdict
 
-    async def _read(self, reply: Reply, reader: Reader, parts: dict[int, Part]) -> None:
+    async def _read(self, reply: Reply, reader: Intake, parts: _Parts) -> None:
         async for chunk in reply.body:
             for number, piece in reader.feed(chunk):
-                if number not in parts:
-                    parts[number] = self._store.part()
-                parts[number].write(piece)
+                parts.write(number, piece)
 
-    async def _followed(
-        self, found: Found, reader: Reader, parts: dict[int, Part]
-    ) -> Found | Failure:
+    async def _followed(self, found: Found, reader: Reader, parts: _Parts) -> Found | Failure:
         """The images at the links instead of the links."""
         images: dict[str, Sighting] = {}
         problems: list[str | None] = []
@@ -109,12 +105,12 @@ class Worker:
             return _bad_image(found.answer, told)
         return Found(images=tuple(images.values()), answer=_with_warnings(found.answer, told))
 
-    async def _fetched(self, link: str, reader: Reader, parts: dict[int, Part]) -> Found | Failure:
+    async def _fetched(self, link: str, reader: Reader, parts: _Parts) -> Found | Failure:
         assert self._links
         n_left = N_FETCHES
         while True:
             n_left -= 1
-            linked: Reader | None = None
+            linked: Intake | None = None
             try:
                 async with self._links.open(link) as reply:
                     linked = reader.linked(reply)
@@ -135,6 +131,21 @@ class Worker:
             return _bad_image(got.answer, told)
         sound = tuple(image for image, problem in problems if not problem)
         return Got(images=sound, answer=_with_warnings(got.answer, told))
+
+
+class _Parts:
+    """The part files of one attempt, by the number of their image."""
+
+    __slots__ = ("by_number", "trail")
+
+    def __init__(self, trail: Trail) -> None:
+        self.trail = trail
+        self.by_number: dict[int, Part] = {}
+
+    def write(self, number: int, piece: bytes) -> None:
+        if number not in self.by_number:
+            self.by_number[number] = self.trail.part()
+        self.by_number[number].write(piece)
 
 
 def _bad_image(answer: Answer, problems: Iterable[str]) -> Failure:

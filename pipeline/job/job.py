@@ -38,6 +38,19 @@ class Overrides:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Home:
+    """The output folder that a frozen job lies in.
+
+    ``name``: the job whose folder it is; ``out``: the folder; ``seen_from``: the folder that paths
+    in the job's prompts are seen from, None where nobody noted it.
+    """
+
+    name: str
+    out: str
+    seen_from: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Chosen:
     """The profile a job runs with, and where it came from.
 

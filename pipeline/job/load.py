@@ -14,7 +14,7 @@ from pipeline.errors import BadJob, BadProfile, BadUsage, Fault, Faulty
 from pipeline.job import document as documents
 from pipeline.job import naming, notation, resolve, review
 from pipeline.job.environment import environment
-from pipeline.job.job import Chosen, Job, Overrides, Place
+from pipeline.job.job import Chosen, Home, Job, Overrides, Place
 from pipeline.job.mistakes import in_words
 from pipeline.job.notation import Faulted
 from pipeline.job.paths import absolute, from_home
@@ -37,13 +37,16 @@ def load_job(
     *,
     overrides: Overrides = _NOTHING,
     environ: Mapping[str, str] | None = None,
+    home: Home | None = None,
 ) -> Job:
     """The job in the file at ``path``, with the command line and environment laid over it.
 
-    ``environ`` is the process's own where it is not given. Raises :class:`BadJob` or
-    :class:`BadProfile` with every fault found, :class:`BadUsage` for a setting without ``=``.
+    ``environ`` is the process's own where it is not given. ``home``: the output folder that the
+    file is the frozen job of; where nothing else is said, a job of its name goes on there. Raises
+    :class:`BadJob` or :class:`BadProfile` with every fault found, :class:`BadUsage` for a setting
+    without ``=``.
     """
-    return _Loading(os.fspath(path), overrides, environ).job()
+    return _Loading(os.fspath(path), overrides, environ, home=home).job()
 
 
 def load_frozen(
@@ -56,9 +59,10 @@ def load_frozen(
 
     Raises as :func:`load_job` does.
     """
-    here = dataclasses.replace(overrides, out=os.fspath(folder))
+    out = os.fspath(folder)
+    here = dataclasses.replace(overrides, out=out)
     file = str(Path(folder) / "job.yaml")
-    return _Loading(file, here, environ, most_bytes=_MOST_FROZEN_BYTES).job()
+    return _Loading(file, here, environ, home=Home(name="", out=out)).job()
 
 
 def freeze(job: Job) -> str:
@@ -75,13 +79,14 @@ class _Loading:
         overrides: Overrides,
         environ: Mapping[str, str] | None,
         *,
-        most_bytes: int = notation.MOST_BYTES,
+        home: Home | None,
     ) -> None:
         self._source = source
         self._overrides = overrides
         self._environ = environment() if environ is None else environ
         self._folder = Path(source).parent
-        self._document = _settings_in(source, most_bytes)
+        self._home = home
+        self._document = _settings_in(source, _MOST_FROZEN_BYTES if home else notation.MOST_BYTES)
 
     def job(self) -> Job:
         """The job; raises as :func:`load_job` does."""
@@ -142,8 +147,6 @@ class _Loading:
 
     def _around(self, spec: JobSpec, chosen: Chosen) -> resolve.Surroundings:
         name = spec.name or naming.safe_part(Path(self._source).stem)
-        given = self._overrides.out or self._environ.get("IMAGEBATCH_OUT") or spec.output.dir
-        default = f"outputs/{name}-simulator" if chosen.is_simulated else f"outputs/{name}"
         place_of = self._document.place_of
         label, n_listed = self._source, 0
         if isinstance(spec.prompts, PromptFile):
@@ -152,15 +155,24 @@ class _Loading:
             n_listed = len(spec.prompts)
         return resolve.Surroundings(
             source=self._source,
-            folder=absolute(self._folder),
+            folder=(self._home and self._home.seen_from) or absolute(self._folder),
             name=name,
-            out=absolute(from_home(given or default)),
+            out=absolute(from_home(self._out(spec, chosen, name))),
             prompts_path=absolute(Path(label)),
             prompts_label=label,
             lines=[place_of(("prompts", n)).line for n in range(n_listed)],
             places=documents.places_by_key(self._document.places),
             limit=self._overrides.limit,
         )
+
+    def _out(self, spec: JobSpec, chosen: Chosen, name: str) -> str:
+        """The output folder as it is said: by flag, environment, job, or where the job lies."""
+        said = self._overrides.out or self._environ.get("IMAGEBATCH_OUT") or spec.output.dir
+        if said:
+            return said
+        if self._home and self._home.name == name:
+            return self._home.out
+        return f"outputs/{name}-simulator" if chosen.is_simulated else f"outputs/{name}"
 
 
 def _names_models(job: Job) -> bool:

@@ -24,14 +24,15 @@ _LONGEST_LINE = 16 * 1024**2
 _EMPTY_IS_NOTHING = frozenset({*SETTINGS, "id"})
 
 
-def rows(source: Listed | Filed, *, stdin: Path | None = None) -> Iterator[Row | Fault]:
+def rows(source: Listed | Filed, *, file: Path | None = None) -> Iterator[Row | Fault]:
     """Every row of ``source``, or what is wrong with it, in order and one at a time.
 
-    ``stdin``: the file standard input was spooled to, for a source that reads it.
+    ``file``: what to read in the source's place, which faults still name: where standard input was
+    spooled to, or a copy.
     """
     if isinstance(source, Listed):
         return iter(source.rows)
-    return _Reading(source, stdin).rows()
+    return _Reading(source, file).rows()
 
 
 def spool(stdin: BinaryIO, to: Path) -> None:
@@ -43,17 +44,15 @@ def spool(stdin: BinaryIO, to: Path) -> None:
 class _Reading:
     """One way through a prompt file."""
 
-    def __init__(self, source: Filed, stdin: Path | None) -> None:
+    def __init__(self, source: Filed, file: Path | None) -> None:
         self._source = source
         self._label = source.label
         self._faults: list[Fault] = []
-        if source.path == "-":
-            if stdin is None:
-                raise ValueError("standard input has to be spooled first")
-            self._path, self._kind = stdin, "jsonl"
-        else:
-            self._path = Path(source.path)
-            self._kind = self._path.suffix.lower().removeprefix(".")
+        if file is None and source.path == "-":
+            raise ValueError("standard input has to be spooled first")
+        self._path = file or Path(source.path)
+        suffix = Path(source.path).suffix.lower().removeprefix(".")
+        self._kind = "jsonl" if source.path == "-" else suffix
 
     def rows(self) -> Iterator[Row | Fault]:
         """The rows and faults, the faults of a line where the line stands."""

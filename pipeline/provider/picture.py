@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class PictureReader:
-    """Implements the Reader port over an image's own bytes."""
+    """Implements the Intake port over an image's own bytes."""
 
     def __init__(self, reply: Reply, number: int, *, allows_svg: bool) -> None:
         """``number``: which the image is to have."""
@@ -32,10 +32,6 @@ class PictureReader:
         if sighting is None or self._reply.status != 200:
             return Failure(why=Why.BAD_IMAGE, answer=Answer(detail=self._problem(broken)))
         return Found(images=(sighting,), answer=Answer())
-
-    def linked(self, reply: Reply) -> PictureReader:
-        """The same again; an image links to nothing."""
-        return PictureReader(reply, self._number + 1, allows_svg=False)
 
     def _problem(self, broken: Broken | None) -> str:
         if self._reply.status != 200:

@@ -124,6 +124,13 @@ class ReplyReader:
         self._is_flooded = False
         self._inspectors: dict[int, Inspector] = {}
 
+    @property
+    def request_id(self) -> str | None:
+        """The id under which the provider knows this exchange, as soon as it is told."""
+        headers = self._reply.headers
+        told = headers.get("x-generation-id") or self._meaning.request_id
+        return self._mask(told) if (told := told or headers.get("x-request-id")) else None
+
     def feed(self, chunk: bytes) -> Iterator[tuple[int, bytes]]:
         """Decoded pieces of images, each with the number of its image within the reply."""
         if self._scanner is None:
@@ -302,13 +309,12 @@ class ReplyReader:
         return "the reply names an image and carries none"
 
     def _answer(self, detail: str | None = None) -> Answer:
-        meaning, headers = self._meaning, self._reply.headers
-        request_id = headers.get("x-generation-id") or meaning.request_id
+        meaning = self._meaning
         return Answer(
             text=self._mask(meaning.text) or None,
             detail=redacted(self._mask(detail), self._asked.task.prompt) if detail else None,
             served_model=masked(meaning.served_model, self._mask),
-            request_id=masked(request_id or headers.get("x-request-id"), self._mask),
+            request_id=self.request_id,
             usage=masked(meaning.usage, self._mask),
             cost_usd=meaning.cost_usd,
         )

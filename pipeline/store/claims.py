@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -26,18 +25,19 @@ _MOST_BYTES = 255  # of a name in a directory
 class Claim:
     """A name that is its task's alone.
 
-    ``displaced``: the task that loses its files, as it is wanted no more: the one that has the name
-    and, as a task is made as a whole, ``others``. ``remark``: why the name is not the job's path.
+    ``in_the_way``: files that have to go first: the one that has the name and, as a task is made as
+    a whole, all of ``displaced``, the task that loses its files as it is wanted no more.
+    ``remark``: why the name is not the job's path.
     """
 
     name: str
+    in_the_way: tuple[str, ...] = ()
     displaced: str | None = None
-    others: tuple[str, ...] = ()
     remark: str | None = None
 
 
 class Claims:
-    """Who has which name: on disk by the manifest, and in the threads that keep images now.
+    """Who has which name: on disk by the manifest, and in the batch that is being kept now.
 
     Lines are looked through only once a name is found taken; from then on every image made takes
     some 150 bytes of memory.
@@ -55,8 +55,8 @@ class Claims:
         self._manifest = manifest
         self._ledger = ledger
         self._path_for = path_for
-        self._deciding = threading.Lock()
         self._held: dict[str, str] = {}  # names in use by who has no line yet -> the task
+        self._leaving: set[str] = set()  # files that are about to make way
         self._owners: dict[int, int] | None = None  # hash of a name -> offset of the line with it
         self._unwanted: frozenset[str] | None = None
 
@@ -65,25 +65,26 @@ class Claims:
 
         A path that cannot be filled in costs no image: it gets a plain name instead.
         """
-        with self._deciding, trouble(f"naming an image in {self._disk.root}"):
+        with trouble(f"naming an image in {self._disk.root}"):
             try:
                 claim = self._decided(task, self._path_for(task, number, extension), extension)
             except ValueError as bad:
                 plain = _plain(task, number, extension)
                 remark = f"kept under a plain name, since output.path gives none: {bad}"
                 claim = replace(self._decided(task, plain, extension), remark=remark)
-            self._held.update(dict.fromkeys((claim.name, *claim.others), task.id))
+            self._held.update(dict.fromkeys((claim.name, *claim.in_the_way), task.id))
+            self._leaving.update(claim.in_the_way)
             return claim
 
     def settle(self, task: Task) -> None:
         """The task's line is written, or never will be: its names are held no more."""
-        with self._deciding:
-            names = [name for name, holder in self._held.items() if holder == task.id]
-            for name in names:
-                del self._held[name]
-            offset = self._ledger.offset_of_made(task.id)
-            if self._owners is not None and offset is not None:
-                self._owners.update((hash(name), offset) for name in names)
+        names = [name for name, holder in self._held.items() if holder == task.id]
+        for name in names:
+            del self._held[name]
+            self._leaving.discard(name)
+        offset = self._ledger.offset_of_made(task.id)
+        if self._owners is not None and offset is not None:
+            self._owners.update((hash(name), offset) for name in names)
 
     def plan_changed(self) -> None:
         """What is wanted has been noted anew."""
@@ -93,15 +94,15 @@ class Claims:
         holder = self._held.get(name, task.id)
         if holder != task.id:
             return _beside(name, holder, task, extension)
-        owner = self._owner_of(name) if self._disk.has(name) else None
+        is_taken = name not in self._leaving and self._disk.has(name)
+        owner = self._owner_of(name) if is_taken else None
         if owner is None or owner.id == task.id:
-            return Claim(name=name)
+            return Claim(name=name, in_the_way=(name,) if is_taken else ())
         if not self._is_unwanted(owner.id):
             return _beside(name, owner.id, task, extension)
-        others = (file for file in owner.files if file != name and file not in self._held)
-        return Claim(
-            name=name, displaced=owner.id, others=tuple(o for o in others if self._disk.has(o))
-        )
+        files = (file for file in owner.files if file == name or file not in self._held)
+        in_the_way = tuple(file for file in files if self._disk.has(file))
+        return Claim(name=name, displaced=owner.id, in_the_way=in_the_way)
 
     def _owner_of(self, name: str) -> _Owner | None:
         """The made task whose line names a file."""

@@ -1,15 +1,17 @@
-"""The only module that writes what must survive: part, fsync, rename, append, below one root."""
+"""The only module that writes what must survive: write, fsync, rename, append, below one root."""
 
 from __future__ import annotations
 
 import errno
 import os
 import secrets
+import stat
 import threading
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, BinaryIO
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from pipeline.errors import DiskTrouble
 
@@ -17,12 +19,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
+_T = TypeVar("_T")
+
 STATE = ".state"
 PARTS = ".state/parts"
 ORPHANS = ".state/orphans"
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+"""Flags to open a file that must not be there yet."""
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 _NO_SYNC_HERE = {errno.EINVAL, errno.ENOTSUP}  # network filesystems on directories
 _FDATASYNC: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)  # macOS has none
 _ADVICE = {
@@ -47,10 +54,15 @@ class Durability(StrEnum):
 class Calls:
     """The system calls that decide what survives. A test puts its failures in here."""
 
+    open: Callable[..., int] = os.open
     write: Callable[[int, bytes | memoryview], int] = os.write
+    truncate: Callable[[int, int], None] = os.ftruncate
     sync: Callable[[int], None] = os.fsync
     sync_content: Callable[[int], None] = _FDATASYNC
+    close: Callable[[int], None] = os.close
+    mkdir: Callable[..., None] = os.mkdir
     rename: Callable[..., None] = os.rename
+    unlink: Callable[..., None] = os.unlink
 
 
 @contextmanager
@@ -71,6 +83,10 @@ class Disk:
 
     Names are relative, with ``/`` between their parts. ``root`` itself may be a link: it is the
     user's word. Raises OSError when ``root`` cannot be opened.
+
+    ``when_full`` makes room and says whether it did: then what failed is tried once more.
+    ``has_synced_names`` turns False on a filesystem that cannot make names last, ``is_failing``
+    True once a sync failed: from then on nobody knows what is on the disk.
     """
 
     def __init__(
@@ -82,8 +98,11 @@ class Disk:
     ) -> None:
         """Open ``root``, an existing directory."""
         self.root = root
+        self.is_synced = durability is Durability.POWER
+        self.has_synced_names = True
+        self.is_failing = False
+        self.when_full: Callable[[], bool] = _no_room
         self._calls = calls or Calls()
-        self._is_synced = durability is Durability.POWER
         self._known: set[tuple[str, ...]] = set()
         self._making = threading.Lock()
         self._fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -94,72 +113,77 @@ class Disk:
             os.close(self._fd)
             self._fd = -1
 
-    def part(self, name: str) -> FilePart:
-        """A new part file; raises :class:`DiskTrouble` when it cannot be created."""
-        with trouble(f"creating a part file in {self.root / PARTS}"):
-            return FilePart(self, f"{PARTS}/{name}", self.open(f"{PARTS}/{name}", _NEW_FILE))
-
-    def publish(self, part: FilePart, name: str) -> str | None:
-        """Give a part its name, so that it survives; returns where an older file went.
-
-        The order is the promise: the part's bytes, then its name, then the directory. A file that
-        has the name already is moved to the orphans first: nothing is ever overwritten.
-        """
-        with trouble(f"publishing {self.root / name}"):
-            part.seal()
-            orphan = self.set_aside(name) if self.has(name) else None
-            self.move(part.name, name)
-            return orphan
-
     def set_aside(self, name: str) -> str:
-        """Move a file to the orphans under a name of its own, and return that name."""
-        orphan = f"{ORPHANS}/{secrets.token_hex(4)}-{name.rsplit('/', 1)[-1][-60:]}"
+        """Move a file to the orphans under a name of its own, which lasts; returns that name."""
+        orphan = orphan_of(name)
         self.move(name, orphan)
         return orphan
 
     def move(self, name: str, to: str) -> None:
         """Rename within the folder and make the new name last."""
+        self.rename(name, to)
+        self.sync_names_of([to])
+
+    def rename(self, name: str, to: str) -> None:
+        """Rename within the folder; lasts once :meth:`sync_names_of` was told the new name."""
         with self._beneath(name) as (source, old), self._beneath(to, make=True) as (target, new):
-            self._calls.rename(old, new, src_dir_fd=source, dst_dir_fd=target)
-            self._sync_directory(target)
+            rename = partial(self._calls.rename, old, new, src_dir_fd=source, dst_dir_fd=target)
+            self._with_room(rename)
+
+    def sync_names_of(self, files: Iterable[str]) -> None:
+        """Make the names of files last: one sync for each directory."""
+        for directory in dict.fromkeys(file.rpartition("/")[0] for file in files):
+            with self._beneath(f"{directory}/." if directory else ".") as (fd, _):
+                self._sync_directory(fd)
 
     def write_whole(self, name: str, pieces: Iterable[bytes]) -> None:
         """Replace a file as a whole: a reader sees the old one or the new one, nothing between."""
         temporary = f"{STATE}/{name.rsplit('/', 1)[-1]}.{secrets.token_hex(4)}.tmp"
         with trouble(f"writing {self.root / name}"):
-            fd = self.open(temporary, _NEW_FILE)
+            fd = self.open(temporary, NEW_FILE)
             try:
                 for piece in pieces:
                     self.write_all(fd, piece)
                 self.sync(fd)
             finally:
-                os.close(fd)
+                self.close_file(fd)
             self.move(temporary, name)
 
     def write_all(self, fd: int, piece: bytes) -> None:
-        """Write all of ``piece``: a short write is continued."""
-        n_written = self._calls.write(fd, piece)
-        while n_written < len(piece):
-            n_written += self._calls.write(fd, memoryview(piece)[n_written:])
+        """Write all of ``piece``: a short write is continued, one for lack of room tried again."""
+        rest = memoryview(piece)
+        while rest:
+            try:
+                rest = rest[self._calls.write(fd, rest) :]
+            except OSError as error:
+                if error.errno not in _FULL or not self.when_full():
+                    raise
+
+    def truncate(self, fd: int, n_bytes: int) -> None:
+        """Cut a file; where that fails, nobody knows how it ends."""
+        self.is_failing, was_failing = True, self.is_failing
+        self._calls.truncate(fd, n_bytes)
+        self.is_failing = was_failing
 
     def sync(self, fd: int) -> None:
         """Make a file's bytes and size last; a failure is never tried again."""
-        if self._is_synced:
-            self._calls.sync(fd)
+        if self.is_synced:
+            self._synced(self._calls.sync, fd)
 
     def sync_content(self, fd: int) -> None:
         """Make what was appended last; cheaper than :meth:`sync`, as safe for an appended file."""
-        if self._is_synced:
-            self._calls.sync_content(fd)
+        if self.is_synced:
+            self._synced(self._calls.sync_content, fd)
 
-    def sync_names(self) -> None:
-        """Make the names that lie directly in the root last."""
-        self._sync_directory(self._fd)
+    def open(self, name: str, flags: int) -> int:
+        """Open a file below the root, whose directory must be there."""
+        with self._beneath(name) as (directory, last):
+            flags |= os.O_NOFOLLOW | os.O_CLOEXEC
+            return self._with_room(partial(self._calls.open, last, flags, 0o666, dir_fd=directory))
 
-    def open(self, name: str, flags: int, *, make: bool = False) -> int:
-        """Open a file below the root; ``make``: create its directories where they are missing."""
-        with self._beneath(name, make=make) as (directory, last):
-            return os.open(last, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666, dir_fd=directory)
+    def close_file(self, fd: int) -> None:
+        """Close it: for some filesystems the moment to say that a write was not taken."""
+        self._calls.close(fd)
 
     def read(self, name: str) -> bytes | None:
         """A small file's content, None where there is no such file."""
@@ -182,7 +206,7 @@ class Disk:
     def remove(self, name: str) -> None:
         """Remove a file; harmless when it is gone already."""
         with suppress(FileNotFoundError), self._beneath(name) as (directory, last):
-            os.unlink(last, dir_fd=directory)
+            self._calls.unlink(last, dir_fd=directory)
 
     def make(self, directory: str) -> None:
         """Create a directory, and those above it, and make their names last."""
@@ -238,7 +262,7 @@ class Disk:
             return _enter(at, way[-1])
         with self._making:
             with suppress(FileExistsError):
-                os.mkdir(way[-1], dir_fd=at)
+                self._with_room(partial(self._calls.mkdir, way[-1], dir_fd=at))
             fd = _enter(at, way[-1])
             self._sync_directory(at)
             if len(self._known) > 10_000:
@@ -247,54 +271,36 @@ class Disk:
             return fd
 
     def _sync_directory(self, fd: int) -> None:
-        try:
+        if self.has_synced_names:
             self.sync(fd)
-        except OSError as error:
-            if error.errno not in _NO_SYNC_HERE:
-                raise
 
-
-class FilePart:
-    """A part file: bytes that have no name yet."""
-
-    __slots__ = ("_disk", "_fd", "_is_handed_over", "name")
-
-    def __init__(self, disk: Disk, name: str, fd: int) -> None:
-        """``fd`` is open for writing and belongs to the part from now on."""
-        self._disk = disk
-        self._fd = fd
-        self._is_handed_over = False
-        self.name = name
-
-    def write(self, piece: bytes) -> None:
-        """Append ``piece``; raises :class:`DiskTrouble`."""
-        with trouble("writing an image"):
-            self._disk.write_all(self._fd, piece)
-
-    def reopened(self) -> BinaryIO:
-        """What was written so far, to be read; raises :class:`DiskTrouble`."""
-        with trouble("reading an image"):
-            return os.fdopen(self._disk.open(self.name, os.O_RDONLY), "rb")
-
-    def discard(self) -> None:
-        """Remove it; harmless when it was kept or removed already."""
-        if self._is_handed_over:
-            return
-        self._is_handed_over = True
-        os.close(self._fd)
-        with trouble("removing a part file"):
-            self._disk.remove(self.name)
-
-    def hand_over(self) -> None:
-        """From here on the store alone decides about it: ``discard`` does nothing any more."""
-        self._is_handed_over = True
-
-    def seal(self) -> None:
-        """Make its bytes last and close it; raises OSError."""
+    def _synced(self, sync: Callable[[int], None], fd: int) -> None:
         try:
-            self._disk.sync(self._fd)
-        finally:
-            os.close(self._fd)
+            sync(fd)
+        except OSError as error:
+            if error.errno in _NO_SYNC_HERE and stat.S_ISDIR(os.fstat(fd).st_mode):
+                self.has_synced_names = False
+                return
+            self.is_failing = True
+            raise
+
+    def _with_room(self, do: Callable[[], _T]) -> _T:
+        """Do it; where the disk is full and room can be made, do it once more."""
+        try:
+            return do()
+        except OSError as error:
+            if error.errno not in _FULL or not self.when_full():
+                raise
+        return do()
+
+
+def orphan_of(name: str) -> str:
+    """A name of its own among the orphans for the file called ``name``."""
+    return f"{ORPHANS}/{secrets.token_hex(4)}-{name.rsplit('/', 1)[-1][-60:]}"
+
+
+def _no_room() -> bool:
+    return False
 
 
 def _enter(at: int, name: str) -> int:

@@ -4,46 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
 
-import orjson
-
-from pipeline.core.model import Keep, Made, Receipt
 from pipeline.errors import DiskTrouble
-from pipeline.store import lock, opening, status
+from pipeline.store import lock, opening, recovery, status
+from pipeline.store.attempts import Attempt
+from pipeline.store.ballast import Ballast
 from pipeline.store.choice import Chosen, choose
 from pipeline.store.claims import Claims
+from pipeline.store.commit import Books, Committer
 from pipeline.store.decoding import problem_of
-from pipeline.store.durable import STATE, Calls, Disk, Durability, FilePart, trouble
+from pipeline.store.durable import STATE, Calls, Disk, Durability, trouble
+from pipeline.store.journal import Journal
 from pipeline.store.ledger import Ledger
 from pipeline.store.manifest import Manifest
 from pipeline.store.metadata import METADATA, metadata_of
-from pipeline.store.record import line_of, record_of
+from pipeline.store.part import FilePart
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable
+    from concurrent.futures import Future
     from pathlib import Path
     from types import TracebackType
 
-    from pipeline.core.model import Image, Outcome, Task
-    from pipeline.store.claims import Claim
+    from pipeline.core.model import Image, Outcome, Receipt, Task
 
 PROMPTS = f"{STATE}/prompts.jsonl"
 """Where prompts that came on standard input are kept."""
 
-_N_THREADS = 4
+_N_LOOKERS = 4
+_FOR_A_WORKER_BYTES = 2 << 20
 _PIECE_BYTES = 1 << 20
-_EXTENSIONS = {
-    "image/png": "png",
-    "image/jpeg": "jpg",
-    "image/webp": "webp",
-    "image/gif": "gif",
-    "image/avif": "avif",
-    "image/svg+xml": "svg",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,11 +60,12 @@ class Terms:
 class Folder:
     """An output folder whose lock we hold: the engine's ``Store``.
 
-    ``ledger`` follows what is kept. Used as a context; leaving it lets go of the folder.
+    ``ledger`` follows what is kept; ``remarks`` tell what a person should know of the folder as it
+    was found. Used as a context; leaving it lets go of the folder.
     """
 
     def __init__(self, root: Path, terms: Terms, *, calls: Calls | None = None) -> None:
-        """Open or create it: lock, probe, heal.
+        """Open or create it: lock, probe, recover.
 
         Raises, before anything is asked of anyone: :class:`BadOutput`, :class:`Locked`,
         :class:`DiskTrouble`.
@@ -80,20 +75,19 @@ class Folder:
             opening.refuse_strangers(root)
         self.root = root
         self.ledger = Ledger()
+        self.remarks: list[str] = []
         self._terms = terms
-        self._n_parts = itertools.count()
+        self._committer: Committer
         self._keeping: set[Future[Receipt]] = set()
-        self._is_in_order = True
-        self._is_metadata_old = False
         with ExitStack() as undo:
             with opening.usable(root):
                 self._disk = Disk(root, durability=terms.durability, calls=calls)
             undo.callback(self._disk.close)
             self._hold(undo)
             self._take_stock(undo)
-            self._threads = ThreadPoolExecutor(_N_THREADS, thread_name_prefix="keep")
-            undo.callback(self._tidy_at_the_end)
-            undo.callback(self._threads.shutdown)
+            self._lookers = ThreadPoolExecutor(_N_LOOKERS, thread_name_prefix="look")
+            undo.callback(self._lookers.shutdown)
+            undo.callback(self._committer.close)
             self._closing = undo.pop_all()
 
     def __enter__(self) -> Self:
@@ -113,9 +107,21 @@ class Folder:
         """Finish what is being kept, leave nothing unnamed, let go; harmless the second time."""
         self._closing.close()
 
-    def part(self) -> FilePart:
-        """A fresh part file; raises :class:`DiskTrouble`."""
-        return self._disk.part(f"{self._terms.run}-{next(self._n_parts)}")
+    def brace(self, *, n_workers: int, when_full: Callable[[], None]) -> None:
+        """Keep room for what ``n_workers`` may have in flight, until the disk is full or we are.
+
+        ``when_full`` is called once, in any thread, as soon as that room is needed: the time to
+        send no more. Raises :class:`DiskTrouble` where there is next to none to begin with.
+        """
+        wanted_bytes = n_workers * _FOR_A_WORKER_BYTES
+        ballast = Ballast(self._disk, wanted_bytes=wanted_bytes, freed=when_full)
+        self._closing.callback(ballast.close)
+
+    def begin(self, task: Task, attempt: int, *, at: str) -> Trail:
+        """Note that an attempt is about to leave; raises :class:`DiskTrouble`."""
+        begun = Attempt(id=task.id, attempt=attempt, run=self._terms.run, at=at)
+        self._journal.send(begun)
+        return Trail(begun, self._disk, self._journal)
 
     async def keep(self, outcome: Outcome) -> Receipt:
         """Make the outcome last: its images, then its line. Raises :class:`DiskTrouble`.
@@ -123,18 +129,26 @@ class Folder:
         Of several images those the task keeps; the parts of the others are discarded. Cancelling
         does not undo it: a thread finishes what was begun.
         """
-        keeping = self._threads.submit(self._keep, _only_kept(outcome))
+        keeping = self._committer.submit(outcome)
         self._keeping.add(keeping)
         keeping.add_done_callback(self._keeping.discard)
+        self._is_metadata_old = True
         return await asyncio.shield(asyncio.wrap_future(keeping))
 
     async def problem_of(self, image: Image) -> str | None:
         """What is wrong with an image not yet kept, decoded in a thread; None if it is sound."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, _problem_of, image)
+        return await asyncio.get_running_loop().run_in_executor(self._lookers, _problem_of, image)
 
     def finish(self) -> None:
-        """Wait until everything that was given to ``keep`` is kept, whoever still awaits it."""
+        """Wait until everything that was given to ``keep`` is kept, whoever still awaits it.
+
+        What only lacked its line, for want of room, is tried once more.
+        """
         wait(tuple(self._keeping))
+        attempts = self._journal.attempts
+        if attempts.results and not self._disk.is_failing:
+            with suppress(DiskTrouble):  # told already, by the keep that failed; the next run tries
+                recovery.adopt(self._disk, self._manifest, attempts)
 
     def freeze(self, job: str) -> None:
         """Write ``job.yaml``, the job as resolved, where it says something new."""
@@ -158,15 +172,21 @@ class Folder:
         )
         self._claims.plan_changed()
 
-    def note_in_flight(self, n_requests: int) -> None:
-        """Note how many requests are out, for ``status``; cheap, call it as often as a line."""
-        status.write_in_flight(self._disk, n_requests)
+    @property
+    def cost_usd(self) -> float:
+        """What all runs cost, as far as the provider told."""
+        return self.ledger.cost_usd + self._journal.attempts.cost_usd
+
+    @property
+    def n_maybe_billed(self) -> int:
+        """Attempts of all runs that may have been billed for nothing."""
+        return self.ledger.maybe_billed + len(self._journal.attempts.maybe_billed())
 
     def standing(self) -> status.Standing:
         """How the folder stands now, with everything kept that was given to ``keep``."""
         self.finish()
         with trouble(f"reading {self.root}"):
-            return status.standing_of(self._disk, self.ledger)
+            return status.standing_of(self._disk, self.ledger, self._journal.attempts)
 
     def write_metadata(self) -> None:
         """Write ``metadata.jsonl``, where this run or a killed one before it changed anything."""
@@ -183,107 +203,82 @@ class Folder:
         return choose(self._manifest, self.ledger, whys=whys, ids=ids)
 
     def _hold(self, undo: ExitStack) -> None:
-        """Take the lock; what the holder before us left unfinished is ours to put in order."""
+        """Take the lock; whose holder never let go of it left work behind."""
         opening.make_state(self._disk)
         with opening.usable(self.root):
-            self._lock = lock.take(self._disk, run=self._terms.run, wait_s=self._terms.wait_s)
-        self._is_in_order = self._lock.left_behind is None
-        self._is_metadata_old = not self._is_in_order
-        undo.callback(lambda: self._lock.release(is_clean=self._is_in_order))
+            held = lock.take(self._disk, run=self._terms.run, wait_s=self._terms.wait_s)
+        self._is_metadata_old = self._was_cut_off = held.left_behind is not None
+        undo.callback(lambda: held.release(is_clean=not self._disk.is_failing))
 
     def _take_stock(self, undo: ExitStack) -> None:
-        """Ours? Writable? Then read what is there and clear what is nobody's."""
+        """Ours? Writable? Then read what is there and finish what was begun."""
         opening.refuse_another_job(self._disk, self._terms.job, adopt=self._terms.adopt)
         opening.probe(self._disk)
         opening.claim(self._disk, self._terms.job)
-        opening.clear(self._disk)
         self._manifest = Manifest(self._disk, self.ledger.note)
         undo.callback(self._manifest.close)
+        attempts, n_adopted = recovery.recover(self._disk, self._manifest, self.ledger)
+        self._is_metadata_old |= n_adopted > 0
+        self._remark(n_adopted, len(attempts.maybe_billed()))
+        self._journal = Journal(self._disk, attempts)
+        undo.callback(self._journal.close)
+        undo.callback(self.finish)
         self._claims = Claims(self._disk, self._manifest, self.ledger, self._terms.path_for)
-        self._tidy()
-
-    def _tidy(self) -> None:
-        """Nothing unnamed lies under images/: what a killed or failed keep left is an orphan."""
-        if not self._is_in_order:
-            made = self._manifest.lines(self.ledger.offsets_of_made())
-            opening.sweep(
-                self._disk,
-                {hash(image["file"]) for line in made for image in orjson.loads(line)["images"]},
+        self._committer = Committer(
+            Books(
+                disk=self._disk,
+                journal=self._journal,
+                manifest=self._manifest,
+                claims=self._claims,
+                run=self._terms.run,
             )
-            self._is_in_order = True
+        )
 
-    def _tidy_at_the_end(self) -> None:
-        with suppress(DiskTrouble):  # told already, by the keep that failed; the next run tidies
-            self._tidy()
+    def _remark(self, n_adopted: int, n_maybe_billed: int) -> None:
+        if not self._disk.has_synced_names:
+            self.remarks.append(
+                f"the filesystem of {self.root} cannot make names last: after a power cut (not"
+                " after a kill) what came last may be missing; `imagebatch verify` would tell"
+            )
+        if self._was_cut_off or n_adopted:
+            taken = f"{n_adopted} finished but unrecorded, now taken over; " if n_adopted else ""
+            self.remarks.append(
+                f"the run before was cut off: {taken}{n_maybe_billed} requests in all may have been"
+                " billed for nothing (`imagebatch status` lists them)"
+            )
 
-    def _keep(self, outcome: Outcome) -> Receipt:
-        try:
-            record = self._published(outcome)
-            self._manifest.append(line_of(record))
-        except DiskTrouble:
-            self._is_in_order = False
-            raise
-        finally:
-            self._claims.settle(outcome.task)
-        self._is_metadata_old = True
-        return Receipt(outcome=_with_files(outcome, record), record=record)
 
-    def _published(self, outcome: Outcome) -> dict[str, Any]:
-        files, orphaned, remarks = [], [], []
-        for number, image in enumerate(_images_of(outcome)):
-            extension = _EXTENSIONS.get(image.media_type, "bin")
-            claim = self._claims.claim(outcome.task, number, extension)
-            files.append(claim.name)
-            orphaned += self._in_place(_ours(image), claim)
-            remarks += [claim.remark] if claim.remark else []
-        record = record_of(outcome, files=files, run=self._terms.run)
-        record["orphaned"] = orphaned
-        record["warnings"] += remarks
-        return record
+class Trail:
+    """One attempt on its way, as the journal follows it; fills the engine's port."""
 
-    def _in_place(self, part: FilePart, claim: Claim) -> list[dict[str, str | None]]:
-        """Give a part its name; what has to make way, as the record tells it."""
-        moved = {claim.name: self._disk.publish(part, claim.name)}
-        with trouble(f"moving older images of {self.root} aside"):
-            moved.update((file, self._disk.set_aside(file)) for file in claim.others)
-        ways = ((file, to) for file, to in moved.items() if to)
-        return [{"file": file, "moved_to": to, "id": claim.displaced} for file, to in ways]
+    __slots__ = ("_attempt", "_disk", "_journal", "_numbers")
+
+    def __init__(self, attempt: Attempt, disk: Disk, journal: Journal) -> None:
+        """``attempt`` is in the journal already."""
+        self._attempt = attempt
+        self._disk = disk
+        self._journal = journal
+        self._numbers = itertools.count()
+
+    def heard(self, request_id: str) -> None:
+        """The head of the reply came; raises :class:`DiskTrouble`."""
+        self._attempt.request_id = request_id
+        self._journal.heard(self._attempt)
+
+    def part(self) -> FilePart:
+        """A fresh part file for an image of the reply; raises :class:`DiskTrouble`."""
+        name = f"{self._attempt.id}.{self._attempt.attempt}.{next(self._numbers)}"
+        return FilePart(self._disk, name)
+
+    def back(self, *, cost_usd: float | None, is_maybe_billed: bool) -> None:
+        """It came back without images; raises :class:`DiskTrouble`."""
+        self._attempt.cost_usd = cost_usd
+        self._attempt.is_maybe_billed = is_maybe_billed
+        self._journal.back(self._attempt)
 
 
 def _problem_of(image: Image) -> str | None:
-    with _ours(image).reopened() as file:
-        return problem_of(file, image.media_type)
-
-
-def _only_kept(outcome: Outcome) -> Outcome:
-    """The outcome with the images its task keeps, their parts ours; the others are discarded."""
-    if not isinstance(outcome, Made):
-        return outcome
-    kept = {
-        Keep.ALL: outcome.images,
-        Keep.FIRST: outcome.images[:1],
-        Keep.LAST: outcome.images[-1:],
-    }[outcome.task.keep]
-    for image in outcome.images:
-        if image in kept:
-            _ours(image).hand_over()
-        else:
-            image.part.discard()
-    return replace(outcome, images=kept)
-
-
-def _with_files(outcome: Outcome, record: Mapping[str, Any]) -> Outcome:
-    if not isinstance(outcome, Made):
-        return outcome
-    kept = zip(outcome.images, record["images"], strict=True)
-    return replace(outcome, images=tuple(replace(i, file=said["file"]) for i, said in kept))
-
-
-def _images_of(outcome: Outcome) -> tuple[Image, ...]:
-    return outcome.images if isinstance(outcome, Made) else ()
-
-
-def _ours(image: Image) -> FilePart:
     if not isinstance(image.part, FilePart):
-        raise TypeError("an image can be kept by the store that gave out its part, by no other")
-    return image.part
+        raise TypeError("an image can be looked at by the store that gave out its part")
+    with image.part.reopened() as file:
+        return problem_of(file, image.media_type)

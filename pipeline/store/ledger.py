@@ -97,6 +97,11 @@ class Ledger:
         by_why = sorted(zip(self._words[1:], n_by_word[1:], strict=True), key=lambda one: -one[1])
         return Counts(made=n_by_word[0], failed_by_why={why: n for why, n in by_why if n})
 
+    def offset_of(self, task_id: str) -> int | None:
+        """Where the newest line of a task starts, None where no line tells of it."""
+        state = self._states.get(task_id)
+        return None if state is None else state // 64
+
     def offset_of_made(self, task_id: str) -> int | None:
         """Where the newest line of a made task starts, None where it is not made."""
         state = self._states.get(task_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import orjson
@@ -34,12 +34,23 @@ def find(root: Path) -> Path:
         simulated = root.with_name(f"{root.name}-simulator")
         hint = f" (did you mean {simulated}?)" if root.name and simulated.is_dir() else ""
         raise BadUsage(f"{root}: no output folder there{hint}; give the folder a run wrote to")
-    if not (root / STATE).is_dir() and not (root / MANIFEST).is_file():
+    if not _is_ours(root):
         raise BadUsage(
             f"{root}: no output folder there: it holds neither {MANIFEST} nor {STATE}/;"
             " give the folder a run wrote to"
         )
     return root
+
+
+def owner_at(root: Path) -> str | None:
+    """The name of the job whose output folder is at ``root``, None where there is none."""
+    try:
+        if not _is_ours(root):
+            return None
+    except OSError:  # nobody may look: reading what lies there tells
+        return None
+    with trouble(f"reading {root}"), closing(Disk(root)) as disk:
+        return owner_of(disk)
 
 
 def make_root(root: Path) -> None:
@@ -118,16 +129,6 @@ def make_state(disk: Disk) -> None:
         disk.make(ORPHANS)
 
 
-def clear(disk: Disk) -> None:
-    """Remove what runs that are over left half-written; we hold the lock, so nobody needs it."""
-    with trouble(f"clearing {disk.root / STATE}"):
-        for name in disk.names(PARTS):
-            disk.remove(f"{PARTS}/{name}")
-        for name in disk.names(STATE):
-            if name.endswith(".tmp"):
-                disk.remove(f"{STATE}/{name}")
-
-
 def sweep(disk: Disk, named: set[int]) -> None:
     """Move every file under ``images/`` that no line names to the orphans.
 
@@ -156,6 +157,10 @@ def usable(root: Path) -> Iterator[None]:
         ) from error
 
 
+def _is_ours(root: Path) -> bool:
+    return (root / STATE).is_dir() or (root / MANIFEST).is_file()
+
+
 def _name_in_json(claimed: bytes) -> str | None:
     try:
         owner = orjson.loads(claimed)
@@ -167,6 +172,6 @@ def _name_in_json(claimed: bytes) -> str | None:
 def _sync(directory: Path) -> None:
     disk = Disk(directory)
     try:
-        disk.sync_names()
+        disk.sync_names_of(["."])
     finally:
         disk.close()

@@ -83,6 +83,11 @@ def task_of(record: Mapping[str, Any]) -> Task:
     )
 
 
+def run_of(line: bytes) -> str:
+    """The run that wrote a line."""
+    return str(orjson.loads(line).get("run"))
+
+
 def line_of(record: Mapping[str, Any]) -> bytes:
     r"""A record as its line, ``\n`` included: UTF-8, one line, no NaN, no lone surrogate.
 

@@ -9,18 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from pipeline.store import journal
 from pipeline.store.durable import STATE, Disk, trouble
 from pipeline.store.ledger import Ledger
 from pipeline.store.lock import Holder, holder_of
-from pipeline.store.manifest import MANIFEST, replay
+from pipeline.store.manifest import MANIFEST, lines_at, replay
 from pipeline.store.opening import find, owner_of
+from pipeline.store.record import run_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from pipeline.store.attempts import Attempt, Attempts
+
 _PLAN = f"{STATE}/plan.json"
-_NOW = f"{STATE}/now.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +56,7 @@ class Standing:
     ``owed``: wanted, and in no line. ``latencies_s``: of every line, seconds. ``started_at``,
     ``finished_at``, ``last_images``: of the last run that wrote a line; instants are UTC, ISO 8601.
     ``holder``: who is writing (``is_running``), or who ended without letting go of the folder.
+    ``unanswered``: the attempts among the ``maybe_billed`` that no line tells of.
     """
 
     root: str
@@ -73,6 +77,7 @@ class Standing:
     holder: Holder | None
     is_running: bool
     in_flight: int | None
+    unanswered: Sequence[Attempt] = field(repr=False)
 
     @property
     def failed(self) -> int:
@@ -93,7 +98,11 @@ class Standing:
 def read_status(root: Path) -> Standing:
     """How the folder stands; raises :class:`BadUsage` where there is none, :class:`DiskTrouble`."""
     with trouble(f"reading {find(root)}"), closing(Disk(root)) as disk:
-        return standing_of(disk, _replayed(disk))
+        # The journal first: what it tells of may be in the manifest by the time that is read.
+        attempts, _ = journal.read(disk)
+        ledger = _replayed(disk)
+        _settle(disk, attempts, ledger)
+        return standing_of(disk, ledger, attempts)
 
 
 def read_ledger(root: Path) -> Ledger:
@@ -104,10 +113,12 @@ def read_ledger(root: Path) -> Ledger:
         return _replayed(disk)
 
 
-def standing_of(disk: Disk, ledger: Ledger) -> Standing:
-    """How a folder stands by a ledger that was read from it."""
+def standing_of(disk: Disk, ledger: Ledger, attempts: Attempts) -> Standing:
+    """How a folder stands by a ledger and a journal that were read from it."""
     wanted = read_wanted(disk)
     holder, is_running = holder_of(disk)
+    run = holder.run if holder and is_running else None
+    unanswered = attempts.maybe_billed(but=run)
     counts = ledger.counts(without=wanted.unwanted if wanted else ())
     last = ledger.last
     return Standing(
@@ -117,8 +128,8 @@ def standing_of(disk: Disk, ledger: Ledger) -> Standing:
         failed_by_why=counts.failed_by_why,
         owed=max(0, wanted.n_tasks - counts.made - counts.failed) if wanted else 0,
         unwanted=len(wanted.unwanted) if wanted else 0,
-        maybe_billed=ledger.maybe_billed,
-        cost_usd=round(ledger.cost_usd, 6),
+        maybe_billed=ledger.maybe_billed + len(unanswered),
+        cost_usd=round(ledger.cost_usd + attempts.cost_usd, 6),
         n_cost_known=ledger.n_cost_known,
         n_lines=ledger.n_lines,
         n_images=ledger.n_images,
@@ -128,7 +139,8 @@ def standing_of(disk: Disk, ledger: Ledger) -> Standing:
         last_images=last.n_images if last else 0,
         holder=holder,
         is_running=is_running,
-        in_flight=_in_flight(disk) if is_running else None,
+        in_flight=len(attempts.in_flight(run)) if run else None,
+        unanswered=unanswered,
     )
 
 
@@ -167,16 +179,6 @@ def read_origin(root: Path) -> Origin | None:
     return wanted.origin if wanted else None
 
 
-def write_in_flight(disk: Disk, n_requests: int) -> None:
-    """Note how many requests are out, for ``status`` in another terminal."""
-    with trouble(f"writing {disk.root / _NOW}"):
-        fd = disk.open(_NOW, os.O_WRONLY | os.O_CREAT)
-        try:
-            disk.write_all(fd, b'{"in_flight":%9d}' % n_requests)
-        finally:
-            os.close(fd)
-
-
 def _origin_in(said: Any) -> Origin | None:
     if said is None:
         return None
@@ -188,11 +190,13 @@ def _origin_in(said: Any) -> Origin | None:
     )
 
 
-def _in_flight(disk: Disk) -> int | None:
-    try:
-        return int(orjson.loads(disk.read(_NOW) or b"")["in_flight"])
-    except (ValueError, TypeError, KeyError):
-        return None
+def _settle(disk: Disk, attempts: Attempts, ledger: Ledger) -> None:
+    if disk.has(MANIFEST):
+        fd = disk.open(MANIFEST, os.O_RDONLY)
+        try:
+            journal.settle(attempts, ledger, lambda offset: run_of(*lines_at(fd, [offset])))
+        finally:
+            os.close(fd)
 
 
 def _replayed(disk: Disk) -> Ledger:

@@ -23,10 +23,11 @@ class Ending:
     """How a run left its folder.
 
     ``made``, ``failed_by_why`` and ``owed`` count the ``wanted`` tasks as they stand now, whichever
-    run settled them. ``output``: the folder as the user names it. ``again``: the command that goes
+    run settled them, ``unwanted`` what is there beside them. ``output``: the folder as the user
+    names it. ``again``: the command that goes
     on, ready to paste; ``rerun``: the one for what failed for good, None for all of it.
     ``reason``: why the run stopped early, None where it did not. ``n_cut_off``: requests it left
-    unanswered then, which may be billed too.
+    unanswered then, which may be billed too. ``*_in_all`` count every run of the folder.
     """
 
     wanted: int
@@ -38,6 +39,8 @@ class Ending:
     exit_code: int
     elapsed_s: float
     cost_usd_in_all: float
+    maybe_billed_in_all: int = 0
+    unwanted: int = 0
     rerun: str | None = None
     reason: str | None = None
     n_cut_off: int = 0
@@ -77,7 +80,9 @@ def summary_json(ending: Ending, tally: Tally) -> dict[str, Any]:
         "failed_by_why": dict(ending.failed_by_why),
         "owed": ending.owed,
         "wanted": ending.wanted,
+        "unwanted": ending.unwanted,
         "maybe_billed": tally.maybe_billed + ending.n_cut_off,
+        "maybe_billed_in_all": ending.maybe_billed_in_all,
         "cost_usd": round(tally.cost_usd, 6),
         "cost_usd_in_all": round(ending.cost_usd_in_all, 6),
         "made_now": tally.made,
@@ -127,6 +132,8 @@ def _news(ending: Ending, tally: Tally) -> Iterator[str]:
         yield f"{tally.made:,} of them in this run"
     if not tally.requests and ending.made:
         yield "nothing was sent: they were there already"
+    if ending.unwanted:
+        yield f"{ending.unwanted:,} no longer wanted"
 
 
 def _costs(ending: Ending, tally: Tally) -> Iterator[str]:
@@ -136,7 +143,10 @@ def _costs(ending: Ending, tally: Tally) -> Iterator[str]:
     yield f"cost {money(tally.cost_usd)}{known}"
     if ending.cost_usd_in_all - tally.cost_usd >= 5e-7:
         yield f"{money(ending.cost_usd_in_all)} over all runs"
-    if maybe_billed := tally.maybe_billed + ending.n_cut_off:
+    maybe_billed = tally.maybe_billed + ending.n_cut_off
+    if ending.maybe_billed_in_all > maybe_billed:
+        yield f"maybe billed {maybe_billed} ({ending.maybe_billed_in_all} over all runs)"
+    elif maybe_billed:
         yield f"maybe billed {maybe_billed}"
 
 

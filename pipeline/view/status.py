@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 _PLAIN = Style()
+_SHOWN = 3
 
 
 class Holder(Protocol):
@@ -29,6 +30,13 @@ class Holder(Protocol):
     @property
     def since(self) -> str:
         """When it started, UTC, ISO 8601."""
+
+
+class Attempt(Protocol):
+    """An attempt whose end nobody knows, or that ended without an answer."""
+
+    def told(self) -> dict[str, Any]:
+        """``id``, ``attempt``, ``run``, ``at`` and ``request_id``, None where no reply came."""
 
 
 class Standing(Protocol):
@@ -112,7 +120,11 @@ class Standing(Protocol):
 
     @property
     def in_flight(self) -> int | None:
-        """Requests that are out, where that is known."""
+        """Requests that are out, while a run goes on."""
+
+    @property
+    def unanswered(self) -> Sequence[Attempt]:
+        """Those of ``maybe_billed`` that no line tells of."""
 
 
 def status_text(standing: Standing, *, style: Style = _PLAIN) -> str:
@@ -135,6 +147,7 @@ def status_json(standing: Standing) -> dict[str, Any]:
         "unwanted": standing.unwanted,
         "in_flight": standing.in_flight,
         "maybe_billed": standing.maybe_billed,
+        "maybe_billed_requests": [one.told() for one in standing.unanswered],
         "cost_usd": standing.cost_usd,
         "cost_known": standing.n_cost_known,
         "images": standing.n_images,
@@ -164,6 +177,8 @@ def _lines(standing: Standing, style: Style) -> Iterator[str]:
     if standing.unwanted:
         yield f"no longer wanted by the job: {count(standing.unwanted, 'task')}"
     yield _cost(standing)
+    if standing.unanswered:
+        yield f"never answered, so maybe billed: {_unanswered(standing.unanswered)}"
     if standing.n_lines:
         yield _pace(standing)
     if standing.failed and not standing.is_running:
@@ -182,6 +197,16 @@ def _cost(standing: Standing) -> str:
     is_told = standing.n_cost_known == standing.n_lines
     known = "" if is_told else f" (known for {standing.n_cost_known:,} of {standing.n_lines:,})"
     return f"cost {money(standing.cost_usd)}{known} · maybe billed {standing.maybe_billed}"
+
+
+def _unanswered(attempts: Sequence[Attempt]) -> str:
+    """The last of them, with the provider's id where it is known: what its support asks for."""
+    told = [one.told() for one in reversed(attempts[-_SHOWN:])]
+    names = [
+        f"task {one['id']}" + (f" ({one['request_id']})" * bool(one["request_id"])) for one in told
+    ]
+    more = f" and {len(attempts) - _SHOWN:,} more (--json)" if len(attempts) > _SHOWN else ""
+    return printable(", ".join(names)) + more
 
 
 def _pace(standing: Standing) -> str:

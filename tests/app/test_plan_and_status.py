@@ -175,7 +175,7 @@ def test_status_tells_of_a_run_while_it_goes_on_and_afterwards(
             def now() -> dict[str, Any]:
                 return desk.run("status", "out", "--json").objects[0]
 
-            until((desk.out / ".state/now.json").exists)
+            until((desk.out / "manifest.jsonl").exists)
             until(lambda: (now()["made"], now()["failed"], now()["in_flight"]) == (1, 1, 2))
             assert (now()["running"], now()["running_pid"]) == (True, process.pid)
             text = desk.run("status", "out")
@@ -188,7 +188,9 @@ def test_status_tells_of_a_run_while_it_goes_on_and_afterwards(
     (status,) = told.objects
     whole = {"made": 1, "failed": 1, "owed": 2, "in_flight": None, "running": False}
     assert status == status | whole
-    assert isinstance(status["maybe_billed"], int)
+    assert status["maybe_billed"] == 2
+    assert {one["attempt"] for one in status["maybe_billed_requests"]} == {1}
+    assert "never answered, so maybe billed: task " in desk.run("status", "out").out
     assert status["cost_usd"] == 0.5
     assert status["by_why"] == {"refused": 1}
     text = desk.run("status", "out")

@@ -204,14 +204,16 @@ def test_a_folder_that_was_moved_is_not_made_anew(desk: Desk, provider: Serving)
 
 
 @pytest.mark.parametrize("change", ["no job file", "no note", "a note that is none"])
-def test_a_job_file_that_nobody_knows_is_told_in_words(
+def test_where_nobody_knows_the_job_file_the_frozen_one_gets_on(
     desk: Desk, provider: Serving, change: str
 ) -> None:
     with provider(ODD_ONCE) as there:
         with_one_owed(desk, there.base_url)
         spoil(desk.out / ".state/plan.json", desk.folder / "job.yaml", change)
         told = desk.run("rerun", "out")
-        assert next_of(told) == "imagebatch run with the job file that out was made from"
+        assert next_of(told) == "imagebatch run out/job.yaml"
+        assert desk.run(*shlex.split(next_of(told))[1:]).code == 0
+        assert there.bill()["requests"] == 3
 
 
 def spoil(note: Path, job: Path, change: str) -> None:

@@ -207,8 +207,13 @@ def test_a_killed_run_asks_for_nothing_again_that_was_acknowledged(
         status = json.loads(desk.run("status", "out", "--json").out)
         assert (status["made"], status["stale"]) == (len(kept), True)
         again = desk.run("run", "job.yaml", "--json")
-        assert again.summary["requests"] == n_tasks - len(kept)
+        summary = again.summary
+        taken_over = n_tasks - len(kept) - summary["made_now"]
+        assert 0 <= taken_over <= concurrency
+        assert summary["requests"] == n_tasks - len(kept) - taken_over
+        assert summary["maybe_billed_in_all"] <= concurrency
+        assert ("taken over" in again.err) == bool(taken_over)
         assert there.bill()["requests"] <= n_tasks + concurrency
-    assert (again.code, again.summary["made"]) == (0, n_tasks)
+    assert (again.code, summary["made"]) == (0, n_tasks)
     assert len(desk.lines) == len({line["id"] for line in desk.lines}) == n_tasks
     check_whole(desk.out)

@@ -21,6 +21,8 @@ from pipeline.limit.gate import Gate
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from pipeline.core.ports import Trail
+
 Result = Got | Failure
 CAPS = Caps(attempts=3, max_wait_s=60, no_image=2, refused=1, lost=2, is_throttling_free=True)
 MADE = Got(images=(), answer=Answer())
@@ -28,6 +30,22 @@ MADE = Got(images=(), answer=Answer())
 
 def task(number: int) -> Task:
     return Task(id=f"{number:020x}", index=number, sample=0, prompt=f"p{number}", model="m")
+
+
+@dataclass
+class Footprints:
+    """A trail that remembers."""
+
+    left: list[Any]
+
+    def heard(self, request_id: str) -> None:
+        self.left.append(request_id)
+
+    def back(self, *, cost_usd: float | None, is_maybe_billed: bool) -> None:
+        self.left.append((cost_usd, is_maybe_billed))
+
+    def part(self) -> Any:
+        raise AssertionError
 
 
 @dataclass
@@ -40,8 +58,9 @@ class World:
     settled: list[Outcome] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     tries: dict[int, int] = field(default_factory=dict)
+    trails: dict[tuple[int, int], list[Any]] = field(default_factory=dict)
 
-    async def attempt(self, task: Task) -> Result:
+    async def attempt(self, task: Task, trail: Trail) -> Result:
         self.sent.append((self.now() - 1_000, task.index))
         self.tries[task.index] = self.tries.get(task.index, 0) + 1
         await asyncio.sleep(self.latency_s)
@@ -52,8 +71,8 @@ class World:
         self.settled.append(outcome)
         return Receipt(outcome=outcome, record={"images": []})
 
-    def part(self) -> Any:
-        raise AssertionError
+    def begin(self, task: Task, attempt: int, *, at: str) -> Footprints:
+        return Footprints(self.trails.setdefault((task.index, attempt), []))
 
     def see(self, event: Event) -> None:
         self.events.append(event)

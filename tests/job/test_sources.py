@@ -209,7 +209,7 @@ def test_standard_input_is_spooled_once_and_named_so(tmp_path: Path) -> None:
     spool(io.BytesIO(b'{"prompt": "x"}\n{"prompt": ""}\n'), tmp_path / "stdin")
     source = Filed(label="<stdin>", path="-")
     for _ in range(2):
-        row, fault = rows(source, stdin=tmp_path / "stdin")
+        row, fault = rows(source, file=tmp_path / "stdin")
         assert isinstance(row, Row)
         assert row.prompt == "x"
         assert str(fault) == "<stdin>:2: prompt: is blank"

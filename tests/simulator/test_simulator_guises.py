@@ -64,7 +64,7 @@ OLDER = 28
 
 
 class Memory:
-    """A store that keeps nothing."""
+    """A trail, and a part, that keep nothing."""
 
     def part(self) -> Memory:
         return self
@@ -75,7 +75,10 @@ class Memory:
     def discard(self) -> None:
         pass
 
-    async def keep(self, outcome: Any) -> Any:
+    def heard(self, request_id: str) -> None:
+        assert request_id
+
+    def back(self, *, cost_usd: float | None, is_maybe_billed: bool) -> None:
         raise AssertionError
 
 
@@ -87,10 +90,10 @@ def playing(fault: str, **settings: Any) -> Simulation:
 async def met(base_url: str, *, stream: bool = False, tries: int = 1) -> Got | Failure:
     chat = Chat(is_streamed=stream, mask=str)
     async with Http(Address(base_url=str(base_url)), PATIENCE) as http:
-        worker = Worker(provider=chat, transport=http, store=Memory())
+        worker = Worker(provider=chat, transport=http)
         for _ in range(tries - 1):
-            await worker.attempt(TASK)
-        return await worker.attempt(TASK)
+            await worker.attempt(TASK, Memory())
+        return await worker.attempt(TASK, Memory())
 
 
 def test_every_fault_has_its_test() -> None:

@@ -14,9 +14,9 @@ import pytest
 from openai import AsyncOpenAI
 from PIL import Image
 
-from pipeline.core.simulation import Simulation
+from pipeline.core.simulation import FaultRule, Simulation
 from pipeline.errors import BadUsage
-from pipeline.provider.simulator.bill import prompt_key
+from pipeline.provider.simulator.bill import MOST_GENERATIONS, Bill, prompt_key
 from pipeline.provider.simulator.server import serve
 
 if TYPE_CHECKING:
@@ -262,6 +262,30 @@ async def test_the_bill_counts_images_by_prompt(quick: Any) -> None:
     assert bill["billed"] == 4
     assert bill["cost_usd"] == 2.0
     assert bill["prompts"] == {prompt_key("twice"): 4}
+    assert "generated" not in bill
+
+
+async def test_the_bill_names_every_reply_that_is_charged_where_that_is_asked_for(
+    quick: Any,
+) -> None:
+    async with quick(rules=(FaultRule(fault="server_error", prompt="free"),)) as (session, base):
+        paid = [(await ask(session, base, prompt=prompt))["id"] for prompt in ("a", "b", "a")]
+        async with session.post(f"{base}/chat/completions", json=body_of("free")) as response:
+            assert response.status == 500
+        async with session.get(base.removesuffix("/v1") + "/bill?generated=1") as response:
+            bill = await response.json()
+    assert bill["generated"] == [
+        {"id": name, "prompt": prompt_key(prompt)}
+        for name, prompt in zip(paid, ("a", "b", "a"), strict=True)
+    ]
+
+
+def test_the_bill_forgets_the_oldest_replies_before_it_fills_the_memory() -> None:
+    bill = Bill()
+    for number in range(MOST_GENERATIONS + 1):
+        bill.charge_prompt("a", 1, generation=str(number))
+    told = bill.told(in_flight_peak=0, with_generations=True)["generated"]
+    assert (len(told), told[0]["id"]) == (MOST_GENERATIONS, "1")
 
 
 async def test_the_official_openai_client_reads_the_image_plain_and_streamed(

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from pipeline.core.model import Answer, Course, Failed, Image, Made, Task, Why
 from pipeline.store.folder import Folder, Terms
+from pipeline.store.part import FilePart
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pipeline.core.model import Part
+
+
+_numbers = itertools.count()
 
 
 def task(number: int = 0, **changes: Any) -> Task:
@@ -68,8 +73,16 @@ def terms(**changes: Any) -> Terms:
     return Terms(**(said | changes))
 
 
+def part(folder: Folder) -> FilePart:
+    """A part that belongs to no attempt."""
+    return FilePart(folder._disk, f"part-{next(_numbers)}")
+
+
 async def keep_made(folder: Folder, number: int, content: bytes = b"bytes", **changes: Any) -> None:
-    await folder.keep(made(task(number, **changes), image(folder.part(), content)))
+    of = task(number, **changes)
+    trail = folder.begin(of, 1, at="2026-11-22T14:00:00.123Z")
+    trail.heard(f"gen-{number}")
+    await folder.keep(made(of, image(trail.part(), content)))
 
 
 def files_in(root: Path) -> set[str]:

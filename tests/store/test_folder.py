@@ -12,7 +12,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from keeping import failed, files_in, image, keep_made, made, path_for, rows_in, task, terms
+from keeping import (
+    failed,
+    files_in,
+    image,
+    keep_made,
+    made,
+    part,
+    path_for,
+    rows_in,
+    task,
+    terms,
+)
 
 from pipeline.core.model import Keep, Why
 from pipeline.errors import BadOutput, BadUsage, DiskTrouble
@@ -32,7 +43,7 @@ def _images(root: Path) -> set[str]:
 async def test_a_made_task_is_an_image_under_its_name_and_one_line(tmp_path: Path) -> None:
     root = tmp_path / "outputs" / "sunsets"
     with Folder(root, terms()) as folder:
-        receipt = await folder.keep(made(task(7), image(folder.part(), b"png bytes")))
+        receipt = await folder.keep(made(task(7), image(part(folder), b"png bytes")))
         assert receipt.files == ("images/000/000007.png",)
     assert (root / "images/000/000007.png").read_bytes() == b"png bytes"
     assert rows_in(root / "manifest.jsonl") == [receipt.record]
@@ -57,7 +68,7 @@ async def test_a_second_run_owes_only_what_is_not_made_and_not_failed_for_good(
 
 async def test_several_images_are_all_there_before_the_one_line(tmp_path: Path) -> None:
     with Folder(tmp_path, terms()) as folder:
-        parts = image(folder.part(), b"one"), image(folder.part(), b"two", "image/jpeg")
+        parts = image(part(folder), b"one"), image(part(folder), b"two", "image/jpeg")
         receipt = await folder.keep(made(task(1), *parts))
     assert receipt.files == ("images/000/000001.png", "images/000/000001-1.jpg")
     assert (tmp_path / receipt.files[1]).read_bytes() == b"two"
@@ -69,7 +80,7 @@ async def test_an_image_the_task_does_not_keep_leaves_nothing(
     tmp_path: Path, keep: Keep, content: bytes
 ) -> None:
     with Folder(tmp_path, terms()) as folder:
-        parts = image(folder.part(), b"one"), image(folder.part(), b"two")
+        parts = image(part(folder), b"one"), image(part(folder), b"two")
         receipt = await folder.keep(made(task(1, keep=keep), *parts))
         assert not list((tmp_path / ".state/parts").iterdir())
     assert _images(tmp_path) == set(receipt.files) == {"images/000/000001.png"}
@@ -90,17 +101,17 @@ async def test_the_extension_follows_the_bytes(
     tmp_path: Path, media_type: str, extension: str
 ) -> None:
     with Folder(tmp_path, terms()) as folder:
-        await folder.keep(made(task(1), image(folder.part(), b"x", media_type)))
+        await folder.keep(made(task(1), image(part(folder), b"x", media_type)))
     assert _images(tmp_path) == {f"images/000/000001.{extension}"}
 
 
 async def test_a_discarded_part_is_gone_and_a_kept_one_cannot_be_discarded(tmp_path: Path) -> None:
     with Folder(tmp_path, terms()) as folder:
-        part = folder.part()
-        part.write(b"never mind")
-        part.discard()
-        part.discard()
-        kept = image(folder.part())
+        begun = part(folder)
+        begun.write(b"never mind")
+        begun.discard()
+        begun.discard()
+        kept = image(part(folder))
         await folder.keep(made(task(1), kept))
         kept.part.discard()
         assert not list((tmp_path / ".state/parts").iterdir())
@@ -123,7 +134,7 @@ async def test_a_file_in_the_way_becomes_an_orphan_and_the_line_says_so(tmp_path
         await keep_made(folder, 1, b"old")
         folder.note_plan(wanted=1, unwanted=[task(1).id])
         edited = replace(task(1), id="edited", prompt="another")
-        receipt = await folder.keep(made(edited, image(folder.part(), b"new")))
+        receipt = await folder.keep(made(edited, image(part(folder), b"new")))
         folder.write_metadata()
     (orphaned,) = receipt.record["orphaned"]
     assert orphaned["file"] == "images/000/000001.png"
@@ -145,7 +156,7 @@ async def test_a_prompt_edited_and_edited_back_is_owed_again_each_time(tmp_path:
         with Folder(tmp_path, terms(path_for=_one_name)) as folder:
             assert folder.ledger.owes(of.id)
             folder.note_plan(wanted=1, unwanted={other.id} & set(folder.ledger.ids()))
-            receipt = await folder.keep(made(of, image(folder.part(), of.id.encode())))
+            receipt = await folder.keep(made(of, image(part(folder), of.id.encode())))
             assert folder.ledger.owes(other.id)
             folder.write_metadata()
             assert [one["id"] for one in receipt.record["orphaned"]] in ([], [other.id])
@@ -158,10 +169,10 @@ async def test_a_prompt_edited_and_edited_back_is_owed_again_each_time(tmp_path:
 
 async def test_a_task_that_loses_one_image_makes_way_with_all_of_them(tmp_path: Path) -> None:
     with Folder(tmp_path, terms(path_for=_one_name)) as folder:
-        parts = [image(folder.part(), content) for content in (b"1", b"2", b"3")]
+        parts = [image(part(folder), content) for content in (b"1", b"2", b"3")]
         await folder.keep(made(task(1), *parts))
         folder.note_plan(wanted=1, unwanted=[task(1).id])
-        edited = [image(folder.part(), content) for content in (b"4", b"5")]
+        edited = [image(part(folder), content) for content in (b"4", b"5")]
         receipt = await folder.keep(made(task(2), *edited))
         assert folder.ledger.counts().made == 1
         assert list(folder.ledger.ids()) == [task(2).id]
@@ -177,12 +188,12 @@ async def test_two_wanted_tasks_never_take_each_others_name(
 ) -> None:
     short, long = task(1, meta={"row": "a"}), task(2, meta={"row": "a-1"})
     folder = Folder(tmp_path, terms(path_for=_one_name))
-    await folder.keep(made(long, image(folder.part(), b"of a-1")))
+    await folder.keep(made(long, image(part(folder), b"of a-1")))
     if is_another_run:
         folder.close()
         folder = Folder(tmp_path, terms(path_for=_one_name))
     with folder:
-        parts = image(folder.part(), b"a, 0"), image(folder.part(), b"a, 1")
+        parts = image(part(folder), b"a, 0"), image(part(folder), b"a, 1")
         receipt = await folder.keep(made(short, *parts))
         assert folder.standing().made == 2
     assert receipt.files == ("images/a.png", f"images/a-1-{short.id}.png")
@@ -226,7 +237,7 @@ async def test_however_tasks_get_in_each_others_way_files_and_lines_agree(
                 for number in numbers:
                     row = rng.choice("abcd") + rng.choice(["", "-1", "-2"])
                     contents = [f"{number}/{n}".encode() for n in range(rng.randint(1, 3))]
-                    images = (image(folder.part(), content) for content in contents)
+                    images = (image(part(folder), content) for content in contents)
                     group.create_task(folder.keep(made(task(number, meta={"row": row}), *images)))
             folder.write_metadata()
         ledger = read_ledger(tmp_path)
@@ -241,25 +252,6 @@ async def test_however_tasks_get_in_each_others_way_files_and_lines_agree(
         assert {row["file_name"] for row in rows_in(tmp_path / "metadata.jsonl")} == set(named)
         for name, sha256 in named.items():
             assert hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() == sha256
-
-
-async def test_after_a_killed_run_what_no_line_names_is_moved_aside(tmp_path: Path) -> None:
-    with Folder(tmp_path, terms()) as folder:
-        await keep_made(folder, 1)
-        lock = (tmp_path / ".state/lock").read_bytes()
-    (tmp_path / "images/000/000002.png").write_bytes(b"published, no line")
-    (tmp_path / ".state/parts/old-1").write_bytes(b"half an im")
-    (tmp_path / ".state/job.yaml.aaaa.tmp").write_bytes(b"half a jo")
-    (tmp_path / ".state/lock").write_bytes(lock)
-    assert read_status(tmp_path).is_stale
-    with Folder(tmp_path, terms(run="r2")):
-        pass
-    assert _images(tmp_path) == {"images/000/000001.png"}
-    (orphan,) = (tmp_path / ".state/orphans").iterdir()
-    assert orphan.read_bytes() == b"published, no line"
-    state = {name for name in files_in(tmp_path) if name.startswith(".state/")}
-    assert state == {".state/lock", ".state/folder.json", f".state/orphans/{orphan.name}"}
-    assert not read_status(tmp_path).is_stale
 
 
 async def test_a_file_of_the_users_own_stays_where_it_is_after_a_clean_run(tmp_path: Path) -> None:
@@ -302,8 +294,8 @@ async def test_wherever_the_disk_fills_up_the_folder_stays_true_and_goes_on_afte
         assert _images(tmp_path) == {path_for(task(n), 0, "png") for n in acknowledged}
     with Folder(tmp_path, terms(run="r2")) as folder:
         for number in range(4):
-            assert folder.ledger.owes(task(number).id) == (number not in acknowledged)
-            if number not in acknowledged:
+            assert not (number in acknowledged and folder.ledger.owes(task(number).id))
+            if folder.ledger.owes(task(number).id):
                 await keep_made(folder, number)
     assert _images(tmp_path) == {path_for(task(number), 0, "png") for number in range(4)}
     assert len(rows_in(tmp_path / "manifest.jsonl")) == 4
@@ -320,7 +312,7 @@ async def test_without_syncs_the_order_is_the_same_and_nothing_is_synced(tmp_pat
     assert read_status(tmp_path).made == 1
 
 
-async def test_bytes_then_name_then_directory_then_line(tmp_path: Path) -> None:
+async def test_bytes_then_result_then_name_then_directory_then_line(tmp_path: Path) -> None:
     told: list[str] = []
 
     def path_of(fd: int) -> str:
@@ -342,11 +334,13 @@ async def test_bytes_then_name_then_directory_then_line(tmp_path: Path) -> None:
     with Folder(tmp_path, terms(), calls=calls) as folder:
         told.clear()
         await keep_made(folder, 1)
+        part = f".state/parts/{task(1).id}.1.0"
         assert told == [
-            "sync .state/parts/r1-0",
+            f"sync {part}",
+            "sync content .state/journal.jsonl",
             "sync .",
             "sync images",
-            "rename .state/parts/r1-0 images/000/000001.png",
+            f"rename {part} images/000/000001.png",
             "sync images/000",
             "sync content manifest.jsonl",
         ]
@@ -473,7 +467,7 @@ async def test_an_image_that_no_path_can_be_made_for_is_kept_under_a_plain_name(
         raise ValueError("`{{n:05}}` needs a number")
 
     with Folder(tmp_path, terms(path_for=nameless)) as folder:
-        parts = image(folder.part(), b"one"), image(folder.part(), b"two")
+        parts = image(part(folder), b"one"), image(part(folder), b"two")
         receipt = await folder.keep(made(task(1234), *parts))
     plain = f"images/001/001234-{task(1234).id}"
     assert receipt.files == (f"{plain}.png", f"{plain}-1.png")
@@ -526,7 +520,7 @@ async def test_failed_tasks_are_chosen_by_reason_and_by_either_id(tmp_path: Path
 
 async def test_metadata_has_a_row_per_image_in_plan_order_with_every_column(tmp_path: Path) -> None:
     with Folder(tmp_path, terms()) as folder:
-        two = image(folder.part(), b"one"), image(folder.part(), b"two")
+        two = image(part(folder), b"one"), image(part(folder), b"two")
         await folder.keep(made(task(2, meta={"prompt": "mine", "district": None}), *two))
         await keep_made(folder, 1, meta={"id": 8, "file_name": "f"}, vars={"style": "oil"}, seed=7)
         await folder.keep(failed(task(0)))
@@ -584,12 +578,13 @@ async def test_metadata_is_written_again_only_when_something_changed(tmp_path: P
 async def test_status_reads_a_folder_while_a_run_writes_to_it(tmp_path: Path) -> None:
     with Folder(tmp_path, terms()) as folder:
         folder.note_plan(wanted=10)
-        folder.note_in_flight(123_456)
-        folder.note_in_flight(6)
         await keep_made(folder, 1)
         await folder.keep(failed(task(2), Why.LOST, n_maybe_billed=3, cost_usd=None))
         standing = read_status(tmp_path)
         assert (standing.is_running, standing.running_pid) == (True, os.getpid())
+        for number in range(3, 9):
+            folder.begin(task(number), 1, at="2026-11-22T14:00:00.123Z")
+        standing = read_status(tmp_path)
         assert standing.in_flight == 6
         assert (standing.made, standing.failed_by_why, standing.owed) == (1, {"lost": 1}, 8)
         assert (standing.maybe_billed, standing.cost_usd, standing.n_cost_known) == (3, 0.039, 1)

@@ -122,12 +122,12 @@ def test_a_line_that_finds_no_room_is_taken_back_and_the_next_may_follow(
         closing(Disk(tmp_path, calls=Calls(write=failing.write))) as disk,
         closing(Manifest(disk, _note_into(heard))) as manifest,
     ):
-        manifest.append(_LINES[0] + b"\n")
+        manifest.append([_LINES[0] + b"\n"])
         failing.is_on = True
         with pytest.raises(DiskTrouble, match=r"No space left.*free some space"):
-            manifest.append(_LINES[2] + b"\n")
+            manifest.append([_LINES[2] + b"\n"])
         failing.is_on = False
-        manifest.append(_LINES[3] + b"\n")
+        manifest.append([_LINES[3] + b"\n"])
     assert (tmp_path / MANIFEST).read_bytes() == _LINES[0] + b"\n" + _LINES[3] + b"\n"
     assert heard == [(0, _LINES[0]), (len(_LINES[0]) + 1, _LINES[3])]
 
@@ -141,10 +141,10 @@ def test_after_a_failed_sync_nothing_is_acknowledged_any_more(tmp_path: Path) ->
     ):
         failing.is_on = True
         with pytest.raises(DiskTrouble, match="Input/output error"):
-            manifest.append(_LINES[0] + b"\n")
+            manifest.append([_LINES[0] + b"\n"])
         failing.is_on = False
-        with pytest.raises(DiskTrouble, match="could not be synced earlier"):
-            manifest.append(_LINES[1] + b"\n")
+        with pytest.raises(DiskTrouble, match="the disk failed to take something earlier"):
+            manifest.append([_LINES[1] + b"\n"])
     assert heard == []
 
 
@@ -156,7 +156,7 @@ def test_a_short_write_is_continued(tmp_path: Path) -> None:
         closing(Disk(tmp_path, calls=Calls(write=three_bytes))) as disk,
         closing(Manifest(disk, _note_into([]))) as manifest,
     ):
-        manifest.append(_LINES[1] + b"\n")
+        manifest.append([_LINES[1] + b"\n"])
     assert (tmp_path / MANIFEST).read_bytes() == _LINES[1] + b"\n"
 
 

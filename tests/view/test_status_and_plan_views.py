@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.view.plan import FirstTask, PlanView, plan_json, plan_text
 from pipeline.view.status import status_json, status_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass
+class _Attempt:
+    number: int
+
+    def told(self) -> dict[str, Any]:
+        request_id = None if self.number % 2 else f"gen-{self.number}"
+        return {"id": f"{self.number:04x}", "attempt": 1, "request_id": request_id}
 
 
 @dataclass
@@ -41,6 +53,7 @@ class _Standing:
     is_running: bool = False
     is_stale: bool = False
     in_flight: int | None = None
+    unanswered: Sequence[_Attempt] = ()
 
 
 def test_status_of_a_folder_at_rest() -> None:
@@ -54,6 +67,18 @@ def test_status_of_a_folder_at_rest() -> None:
         "2.0 images/s in the last run · latency p50 8.0 s, p95 8.0 s, p99 8.0 s\n"
         "failed ones again: imagebatch rerun 'outputs/sun sets'"
     )
+
+
+def test_status_names_the_last_requests_that_were_never_answered() -> None:
+    attempts = [_Attempt(number) for number in range(5)]
+    told = status_text(_Standing(unanswered=attempts, maybe_billed=6))
+    assert "maybe billed 6" in told
+    assert (
+        "never answered, so maybe billed: task 0004 (gen-4), task 0003, task 0002 (gen-2)"
+        " and 2 more (--json)" in told
+    )
+    assert len(status_json(_Standing(unanswered=attempts))["maybe_billed_requests"]) == 5
+    assert "(--json)" not in status_text(_Standing(unanswered=attempts[:3]))
 
 
 def test_status_of_a_running_one_says_who_and_what_is_in_flight() -> None:

@@ -229,7 +229,7 @@ async def _drive(job: Job, seen: Seen) -> None:
         durability=Durability(job.durability),
     )
     key = key_of(job.chosen, _ENVIRON)
-    with asked(job) as wish, Folder(Path(job.out), terms) as store:
+    with asked(job, lambda _: None) as wish, Folder(Path(job.out), terms) as store:
         driver = Driver(Run(job=job, folder=store, key=key, observer=seen, models=wish.plan.models))
         seen.stop = await driver.drive(Wanted(wish, store.ledger).owed())
 

@@ -124,19 +124,20 @@ class Desk:
             shape=shape,
             asked=asked,
             play=play,
-            frame=self._frame_of(turn, cost_usd=self._charged(asked, play)),
+            frame=self._charged(turn, play),
             due=asyncio.get_running_loop().time() + self._latency_of(turn),
         )
 
-    def _charged(self, asked: Asked, play: Play) -> float:
-        if not play.is_billed:
-            return 0.0
-        n_images = asked.n_images or self._simulation.images_per_reply
-        cost_usd = n_images * self._simulation.cost_usd
-        self.bill.charge(n_images, cost_usd)
-        if self._simulation.bill_prompts:
-            self.bill.charge_prompt(asked.prompt, n_images)
-        return cost_usd
+    def _charged(self, turn: Turn, play: Play) -> Frame:
+        """The frame of the reply, which is on the bill if it carries what costs."""
+        asked, plan = turn.asked, self._simulation
+        n_images = (asked.n_images or plan.images_per_reply) if play.is_billed else 0
+        frame = self._frame_of(turn, cost_usd=n_images * plan.cost_usd)
+        if n_images:
+            self.bill.charge(n_images, frame.cost_usd)
+            if plan.bill_prompts:
+                self.bill.charge_prompt(asked.prompt, n_images, generation=frame.id)
+        return frame
 
     def _frame_of(self, turn: Turn, *, cost_usd: float) -> Frame:
         number = number_of("reply", self._simulation.seed, turn.asked.key, turn.attempt)

@@ -116,8 +116,9 @@ def _application(desk: Desk, simulation: Simulation) -> web.Application:
         modality = request.query.get("output_modalities")
         return _json(catalog(simulation.cost_usd, modality=modality))
 
-    async def bill(_: web.Request) -> web.StreamResponse:
-        return _json(desk.bill.told(in_flight_peak=desk.admission.peak))
+    async def bill(request: web.Request) -> web.StreamResponse:
+        has_all = request.query.get("generated") == "1"
+        return _json(desk.bill.told(in_flight_peak=desk.admission.peak, with_generations=has_all))
 
     application = web.Application(client_max_size=_LARGEST_REQUEST)
     application.router.add_post("/v1/chat/completions", desk.complete)

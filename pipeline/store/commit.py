@@ -1,0 +1,205 @@
+"""Group commit: part, result, name, line; outcomes that come while a sync runs share the next one.
+
+The order is the promise. A part's bytes are synced first, several at a time. Then, one batch after
+the other: the results go into the journal, the parts get their names, the directories are synced,
+the lines go into the manifest. Only then is an outcome acknowledged.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from pipeline.core.model import Keep, Made, Receipt
+from pipeline.store.attempts import Result
+from pipeline.store.durable import orphan_of
+from pipeline.store.part import FilePart
+from pipeline.store.publication import published
+from pipeline.store.record import line_of, record_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from pipeline.core.model import Image, Outcome
+    from pipeline.store.claims import Claims
+    from pipeline.store.durable import Disk
+    from pipeline.store.journal import Journal
+    from pipeline.store.manifest import Manifest
+
+MOST_AT_ONCE = 32
+_N_SEALERS = 4
+_EXTENSIONS = {
+    "image/png": "png",
+    "image/jpeg": "jpg",
+    "image/webp": "webp",
+    "image/gif": "gif",
+    "image/avif": "avif",
+    "image/svg+xml": "svg",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Books:
+    """What a commit writes to, all of one folder; ``run`` is the name that goes into the lines."""
+
+    disk: Disk
+    journal: Journal
+    manifest: Manifest
+    claims: Claims
+    run: str
+
+
+class Committer:
+    """Makes outcomes last, in threads; the order in which they are given is not kept."""
+
+    def __init__(self, books: Books) -> None:
+        """``books`` are written by nobody else meanwhile, but for the journal's other lines."""
+        self._books = books
+        self._waiting: deque[_Entry] = deque()
+        self._sealers = ThreadPoolExecutor(_N_SEALERS, thread_name_prefix="seal")
+        self._keeper = ThreadPoolExecutor(1, thread_name_prefix="keep")
+
+    def submit(self, outcome: Outcome) -> Future[Receipt]:
+        """Keep an outcome: of several images those its task keeps, the others are discarded.
+
+        The receipt comes once it lasts; else :class:`DiskTrouble`.
+        """
+        entry = _Entry(outcome=_only_kept(outcome))
+        if entry.parts and self._books.disk.is_synced:
+            self._sealers.submit(self._seal, entry)
+        else:
+            self._enqueue(entry)
+        return entry.kept
+
+    def close(self) -> None:
+        """Finish what was given."""
+        self._sealers.shutdown()
+        self._keeper.shutdown()
+
+    def _seal(self, entry: _Entry) -> None:
+        with _told([entry]):
+            entry.seal()
+            self._enqueue(entry)
+
+    def _enqueue(self, entry: _Entry) -> None:
+        self._waiting.append(entry)
+        self._keeper.submit(self._commit_waiting)
+
+    def _commit_waiting(self) -> None:
+        """Commit what waits; nothing, where an earlier turn has done it already."""
+        batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_AT_ONCE))]
+        if batch:
+            with _told(batch):
+                self._commit(batch)
+
+    def _commit(self, batch: Sequence[_Entry]) -> None:
+        books = self._books
+        try:
+            for entry in batch:
+                entry.seal()
+                self._decide(entry)
+            results = [entry.result for entry in batch if entry.parts]
+            if results:
+                books.journal.results(results)
+            with published(books.disk, results):
+                books.manifest.append([line_of(entry.record) for entry in batch])
+        finally:
+            for entry in batch:
+                books.claims.settle(entry.outcome.task)
+        books.journal.settle(entry.result.key for entry in batch)
+        for entry in batch:
+            entry.kept.set_result(entry.receipt)
+
+    def _decide(self, entry: _Entry) -> None:
+        """What its images will be called, what has to make way, and what its line will say."""
+        files, orphaned, remarks = [], [], []
+        for number, image in enumerate(_images_of(entry.outcome)):
+            extension = _EXTENSIONS.get(image.media_type, "bin")
+            claim = self._books.claims.claim(entry.outcome.task, number, extension)
+            files.append(claim.name)
+            for file in claim.in_the_way:
+                aside = {"file": file, "moved_to": orphan_of(file), "id": claim.displaced}
+                orphaned.append(aside)
+            remarks += [claim.remark] if claim.remark else []
+        entry.record = record_of(entry.outcome, files=files, run=self._books.run)
+        entry.record["orphaned"] = orphaned
+        entry.record["warnings"] += remarks
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Entry:
+    """An outcome on its way; ``record`` is its line once that is decided."""
+
+    outcome: Outcome
+    kept: Future[Receipt] = field(default_factory=Future)
+    record: dict[str, Any] = field(default_factory=dict)
+    is_sealed: bool = False
+
+    @property
+    def parts(self) -> list[FilePart]:
+        return [_ours(image) for image in _images_of(self.outcome)]
+
+    @property
+    def result(self) -> Result:
+        return Result(record=self.record, parts=tuple(part.name for part in self.parts))
+
+    @property
+    def receipt(self) -> Receipt:
+        return Receipt(outcome=_with_files(self.outcome, self.record), record=self.record)
+
+    def seal(self) -> None:
+        """Make its parts last; harmless the second time."""
+        if not self.is_sealed:
+            self.is_sealed = True
+            for part in self.parts:
+                part.seal()
+
+
+@contextmanager
+def _told(batch: Sequence[_Entry]) -> Iterator[None]:
+    """Whatever goes wrong in here is told to all who wait."""
+    try:
+        yield
+    finally:
+        if error := sys.exception():
+            for entry in batch:
+                if not entry.kept.done():
+                    entry.kept.set_exception(error)
+
+
+def _only_kept(outcome: Outcome) -> Outcome:
+    """The outcome with the images its task keeps, their parts ours; the others are discarded."""
+    if not isinstance(outcome, Made):
+        return outcome
+    kept = {
+        Keep.ALL: outcome.images,
+        Keep.FIRST: outcome.images[:1],
+        Keep.LAST: outcome.images[-1:],
+    }[outcome.task.keep]
+    for image in outcome.images:
+        if image in kept:
+            _ours(image).hand_over()
+        else:
+            image.part.discard()
+    return replace(outcome, images=kept)
+
+
+def _with_files(outcome: Outcome, record: Mapping[str, Any]) -> Outcome:
+    if not isinstance(outcome, Made):
+        return outcome
+    kept = zip(outcome.images, record["images"], strict=True)
+    return replace(outcome, images=tuple(replace(i, file=said["file"]) for i, said in kept))
+
+
+def _images_of(outcome: Outcome) -> tuple[Image, ...]:
+    return outcome.images if isinstance(outcome, Made) else ()
+
+
+def _ours(image: Image) -> FilePart:
+    if not isinstance(image.part, FilePart):
+        raise TypeError("an image can be kept by the store that gave out its part, by no other")
+    return image.part

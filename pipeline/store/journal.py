@@ -1,0 +1,137 @@
+"""The write-ahead record: what was sent, before it is sent; what came, before it has a name."""
+
+from __future__ import annotations
+
+import shlex
+import threading
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING
+
+from pipeline.errors import DiskTrouble
+from pipeline.store.attempts import (
+    Attempt,
+    Attempts,
+    back_line,
+    heard_line,
+    result_line,
+    send_line,
+)
+from pipeline.store.durable import STATE, trouble
+from pipeline.store.log import Log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from pipeline.store.attempts import Result
+    from pipeline.store.durable import Disk
+    from pipeline.store.ledger import Ledger
+
+JOURNAL = f"{STATE}/journal.jsonl"
+
+_LONGEST_BYTES = 4 << 20
+_DAMAGED = (
+    "{path} is damaged at line {number}, before its end; `imagebatch verify --repair {folder}`"
+    " sets what is damaged aside and keeps the rest"
+)
+
+
+class Journal:
+    """The journal of a folder we hold the lock of. Its length is bounded: it is written anew.
+
+    ``attempts`` is what it says. The event loop's thread and one that keeps images may use it at
+    the same time. Everything raises :class:`DiskTrouble`.
+    """
+
+    def __init__(self, disk: Disk, attempts: Attempts) -> None:
+        """Write it anew, with only what ``attempts`` still has to tell."""
+        self.attempts = attempts
+        self._disk = disk
+        self._writing = threading.Lock()
+        self._log = self._renewed()
+
+    def send(self, attempt: Attempt) -> None:
+        """Note an attempt before it leaves."""
+        with self._writing:
+            self._log.append([send_line(attempt)])
+            self.attempts.send(attempt)
+
+    def heard(self, attempt: Attempt) -> None:
+        """Note under which id the provider knows it, as soon as its reply's head is there."""
+        with self._writing:
+            self._log.append([heard_line(attempt)])
+
+    def back(self, attempt: Attempt) -> None:
+        """Note how it ended without images."""
+        with self._writing:
+            attempt.is_back = True
+            self._log.append([back_line(attempt)])
+            self.attempts.forget_answered(attempt.id)
+
+    def results(self, results: Sequence[Result]) -> None:
+        """Note records whose images lie complete in their parts; lasts once it returns."""
+        with self._writing:
+            self._log.append(map(result_line, results))
+            self.attempts.results.update((result.key, result) for result in results)
+        self._log.sync()
+
+    def settle(self, keys: Iterable[tuple[str, str]]) -> None:
+        """The manifest tells of these tasks' runs now; what grew too long is written anew."""
+        with self._writing:
+            for task_id, run in keys:
+                self.attempts.settle(task_id, run)
+            if self._log.size > self._longest:
+                with suppress(DiskTrouble):  # then it grows on; what must fail fails elsewhere
+                    old, self._log = self._log, self._renewed()
+                    old.close()
+
+    def close(self) -> None:
+        """Leave only what no line of the manifest tells of."""
+        with self._writing:
+            with suppress(DiskTrouble):  # the next run finds the long form and does the same
+                if not self._disk.is_failing:
+                    self._renewed().close()
+            self._log.close()
+
+    def _renewed(self) -> Log:
+        """The shortest journal that says the same, in the place of the one that is there."""
+        with ExitStack() as undo:
+            log = Log(self._disk, f"{JOURNAL}.tmp")
+            undo.callback(log.discard)
+            log.append(self.attempts.lines())
+            log.sync()
+            log.rename(JOURNAL)
+            undo.pop_all()
+        self._longest = max(_LONGEST_BYTES, 2 * log.size)
+        return log
+
+
+def read(disk: Disk) -> tuple[Attempts, bytes]:
+    """What the journal of a folder says, and its torn end where the last line is none.
+
+    Raises :class:`DiskTrouble` where it is damaged before its end.
+    """
+    with trouble(f"reading {disk.root / JOURNAL}"):
+        *lines, rest = (disk.read(JOURNAL) or b"").split(b"\n")
+    if rest:
+        lines.append(rest)
+    attempts = Attempts()
+    for number, line in enumerate(lines, start=1):
+        try:
+            attempts.note(line)
+        except ValueError:
+            if number == len(lines):
+                return attempts, line
+            where = {"path": disk.root / JOURNAL, "folder": shlex.quote(str(disk.root))}
+            raise DiskTrouble(_DAMAGED.format(number=number, **where)) from None
+    return attempts, b""
+
+
+def settle(attempts: Attempts, ledger: Ledger, run_at: Callable[[int], str]) -> None:
+    """Take out of ``attempts`` what manifest lines tell of.
+
+    ``run_at`` reads the run of the line at an offset.
+    """
+    for task_id in {*attempts.by_task, *(task_id for task_id, _ in attempts.results)}:
+        offset = ledger.offset_of(task_id)
+        if offset is not None:
+            attempts.settle(task_id, run_at(offset))
