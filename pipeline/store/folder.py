@@ -17,7 +17,7 @@ from pipeline.store.choice import Chosen, choose
 from pipeline.store.claims import Claims
 from pipeline.store.commit import Books, Committer
 from pipeline.store.decoding import problem_of
-from pipeline.store.durable import STATE, Calls, Disk, Durability, trouble
+from pipeline.store.durable import Calls, Disk, Durability, trouble
 from pipeline.store.journal import Journal
 from pipeline.store.ledger import Ledger
 from pipeline.store.manifest import Manifest
@@ -32,12 +32,8 @@ if TYPE_CHECKING:
 
     from pipeline.core.model import Image, Outcome, Receipt, Task
 
-PROMPTS = f"{STATE}/prompts.jsonl"
-"""Where prompts that came on standard input are kept."""
-
 _N_LOOKERS = 4
 _FOR_A_WORKER_BYTES = 2 << 20
-_PIECE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,11 +152,6 @@ class Folder:
             is_news = self._disk.read(opening.JOB) != job.encode()
         if is_news:
             self._disk.write_whole(opening.JOB, [job.encode()])
-
-    def keep_prompts(self, file: Path) -> None:
-        """Keep the prompts that came on standard input: a later run may get nothing there."""
-        with trouble(f"reading {file}"), file.open("rb") as prompts:
-            self._disk.write_whole(PROMPTS, iter(lambda: prompts.read(_PIECE_BYTES), b""))
 
     def note_plan(
         self, *, wanted: int, unwanted: Iterable[str] = (), origin: status.Origin | None = None
