@@ -126,6 +126,7 @@ def _parser() -> tuple[_Parser, _Commands]:
         _add_plan,
         _add_rerun,
         _add_status,
+        _add_verify,
         _add_models,
         _add_doctor,
         _add_simulate,
@@ -168,6 +169,14 @@ def _add_status(commands: _Commands) -> None:
     status = _command(commands, "status", "how an output folder stands, also during a run")
     status.add_argument("folder", metavar="OUT", help="the output folder")
     status.add_argument("--watch", action="store_true", help="every 2 s while a run goes on")
+
+
+def _add_verify(commands: _Commands) -> None:
+    verify = _command(commands, "verify", "every line of an output folder against its images")
+    verify.add_argument("folder", metavar="OUT", help="the output folder")
+    verify.add_argument(
+        "--repair", action="store_true", help="mend it; nothing that was paid for is deleted"
+    )
 
 
 def _add_models(commands: _Commands) -> None:

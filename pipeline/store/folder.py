@@ -233,9 +233,14 @@ class Folder:
             )
         if self._was_cut_off or n_adopted:
             taken = f"{n_adopted} finished but unrecorded, now taken over; " if n_adopted else ""
+            requests, them = (
+                ("1 request", "it")
+                if n_maybe_billed == 1
+                else (f"{n_maybe_billed} requests", "them")
+            )
             self.remarks.append(
-                f"the run before was cut off: {taken}{n_maybe_billed} requests in all may have been"
-                " billed for nothing (`imagebatch status` lists them)"
+                f"the run before was cut off: {taken}{requests} in all may have been billed for"
+                f" nothing (`imagebatch status` lists {them})"
             )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
@@ -12,15 +12,20 @@ from pipeline.store.record import line_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from pipeline.store.manifest import Manifest
-
 METADATA = "metadata.jsonl"
 
 _OF_THE_TASK = ("prompt", "id", "index", "sample", "model", "seed", "aspect_ratio", "image_size")
 _FIXED = ("file_name", *_OF_THE_TASK, "width", "height")
 
 
-def metadata_of(manifest: Manifest, offsets: Iterable[int]) -> Iterator[bytes]:
+class Lines(Protocol):
+    """A manifest, as far as it is read."""
+
+    def lines(self, offsets: Iterable[int]) -> Iterator[bytes]:
+        """The lines that start at these offsets."""
+
+
+def metadata_of(manifest: Lines, offsets: Iterable[int]) -> Iterator[bytes]:
     """The rows of the lines at ``offsets`` (the newest of each made id), in plan order.
 
     Two passes: the first learns the order, the columns and which line owns a file by now; the

@@ -1,0 +1,159 @@
+"""What is wrong with an output folder, as text or JSON."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pipeline.view.wording import Style, count, printable, reasons, size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+SHOWN = 20
+_PLAIN = Style()
+
+
+class Finding(Protocol):
+    """One thing that is wrong; see the store's value of the same name."""
+
+    @property
+    def kind(self) -> str:
+        """What is wrong with it."""
+
+    @property
+    def file(self) -> str:
+        """Which file, relative to the folder."""
+
+    @property
+    def id(self) -> str | None:
+        """The task it belongs to."""
+
+    @property
+    def detail(self) -> str | None:
+        """More than the kind says."""
+
+    @property
+    def is_repaired(self) -> bool:
+        """Whether it is mended."""
+
+
+class Verdict(Protocol):
+    """What was found in a folder; see the store's value of the same name."""
+
+    @property
+    def root(self) -> str:
+        """The folder."""
+
+    @property
+    def findings(self) -> Sequence[Finding]:
+        """All that is wrong."""
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        """What is not wrong, but good to know."""
+
+    @property
+    def by_kind(self) -> Mapping[str, int]:
+        """How many findings of each kind."""
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether nothing is wrong any more."""
+
+    @property
+    def n_repaired(self) -> int:
+        """How many findings are mended."""
+
+    @property
+    def n_owed_again(self) -> int:
+        """How many tasks a repair has left to the next run."""
+
+    @property
+    def n_made(self) -> int:
+        """Tasks that have their images."""
+
+    @property
+    def n_checked(self) -> int:
+        """Images looked at."""
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of those that are sound."""
+
+    @property
+    def n_maybe_billed(self) -> int:
+        """Attempts that left and were never answered."""
+
+
+def verify_text(verdict: Verdict, *, next_command: str | None, style: Style = _PLAIN) -> str:
+    """The lines of ``verify``: a line for each finding, the first 20, then all in all."""
+    return "\n".join(_lines(verdict, next_command, style))
+
+
+def verify_json(verdict: Verdict, *, exit_code: int) -> Iterator[dict[str, Any]]:
+    """The objects of ``verify --json``: the findings, the remarks, the summary last."""
+    for one in verdict.findings:
+        yield {
+            "event": "finding",
+            "kind": one.kind,
+            "file": one.file,
+            "id": one.id,
+            "detail": one.detail,
+            "repaired": one.is_repaired,
+        }
+    for remark in verdict.remarks:
+        yield {"event": "remark", "detail": remark}
+    yield {
+        "event": "summary",
+        "exit_code": exit_code,
+        "output": verdict.root,
+        "sound": verdict.is_sound,
+        "made": verdict.n_made,
+        "checked_images": verdict.n_checked,
+        "checked_bytes": verdict.n_bytes,
+        "findings": dict(verdict.by_kind),
+        "repaired": verdict.n_repaired,
+        "owed_again": verdict.n_owed_again,
+        "maybe_billed": verdict.n_maybe_billed,
+    }
+
+
+def _lines(verdict: Verdict, next_command: str | None, style: Style) -> Iterator[str]:
+    for one in verdict.findings[:SHOWN]:
+        yield style(_told(one), "green" if one.is_repaired else "red")
+    if len(verdict.findings) > SHOWN:
+        yield f"… and {len(verdict.findings) - SHOWN:,} more"
+    yield from (style(f"note: {printable(remark)}", "dim") for remark in verdict.remarks)
+    yield _in_all(verdict, style)
+    if next_command:
+        yield f"next: {next_command}"
+
+
+def _told(finding: Finding) -> str:
+    """``images/000/….png: missing (task 3f9c…)``."""
+    what = finding.kind.replace("_", " ")
+    detail = f": {printable(finding.detail, at_most=200)}" if finding.detail else ""
+    whose = f" (task {printable(finding.id)})" if finding.id else ""
+    mended = ", mended" if finding.is_repaired else ""
+    return f"{printable(finding.file, at_most=300)}: {what}{detail}{whose}{mended}"
+
+
+def _in_all(verdict: Verdict, style: Style) -> str:
+    checked = (
+        f"{count(verdict.n_made, 'task')} made, {count(verdict.n_checked, 'image')},"
+        f" {size(verdict.n_bytes)} checked"
+    )
+    if not verdict.findings:
+        return style(f"sound: {checked}", "green")
+    found = reasons({kind.replace("_", " "): n for kind, n in verdict.by_kind.items()})
+    if not verdict.is_sound:
+        mended = f"; {verdict.n_repaired} of them mended" if verdict.n_repaired else ""
+        return style(f"wrong: {found}{mended}; {checked}", "red")
+    owed = f"; {count(verdict.n_owed_again, 'task')} owed again" if verdict.n_owed_again else ""
+    return style(f"mended: {found}{owed}; {checked}", "green")
+
+
+def repair_command(folder: str) -> str:
+    """The command that mends a folder."""
+    return shlex.join(["imagebatch", "verify", folder, "--repair"])
