@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from pipeline.store.record import line_of
+from pipeline.store.salvage import gap_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -162,7 +163,10 @@ class Attempts:
             attempt.is_maybe_billed = bool(said["maybe_billed"])
             attempt.is_back = True
         else:
-            result = Result(record=said["result"], parts=tuple(said["parts"]))
+            record, parts = said["result"], tuple(said["parts"])
+            if (gap := gap_in(record)) or len(parts) != len(record["images"]):
+                raise ValueError(f"not a result: {gap or 'parts and images do not match'}")
+            result = Result(record=record, parts=parts)
             self.results[result.key] = result
 
     def _keep(self, task_id: str, attempts: Iterable[Attempt]) -> None:

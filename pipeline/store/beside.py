@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -12,18 +12,15 @@ from pipeline.store.attempts import Attempts
 from pipeline.store.durable import ORPHANS, PARTS, STATE
 from pipeline.store.findings import Finding, Kind
 from pipeline.store.metadata import METADATA
+from pipeline.store.opening import OWNER
 from pipeline.store.recovery import agrees
-from pipeline.store.salvage import gap_in
-from pipeline.store.status import read_wanted
+from pipeline.store.status import PLAN, read_wanted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from pipeline.store.attempts import Result
     from pipeline.store.durable import Disk
-
-PLAN = f"{STATE}/plan.json"
-OWNER = f"{STATE}/folder.json"
 
 
 def journal_of(disk: Disk) -> tuple[Attempts, list[tuple[int, bytes]]]:
@@ -33,10 +30,7 @@ def journal_of(disk: Disk) -> tuple[Attempts, list[tuple[int, bytes]]]:
     for number, line in enumerate(lines, start=1):
         if number == len(lines) and not line:
             break
-        try:
-            _check_result(orjson.loads(line))
-            attempts.note(line)
-        except ValueError:
+        if not _is_noted(attempts, line):
             damaged.append((number, line))
     return attempts, damaged
 
@@ -103,15 +97,13 @@ def flaw_of_metadata(disk: Disk, rows: Iterable[bytes]) -> Finding | None:
     return Finding(kind=Kind.METADATA, file=METADATA, detail=detail) if detail else None
 
 
-def _check_result(said: Any) -> None:
-    """Raise ValueError where a result has no record that could become a line."""
-    if not isinstance(said, dict) or "result" not in said:
-        return
-    record, parts = said["result"], said.get("parts")
-    if not (isinstance(record, dict) and isinstance(parts, list)):
-        raise ValueError("not a result")
-    if gap_in(record) or len(parts) != len(record["images"]):
-        raise ValueError("not a result: no line can be made of it")
+def _is_noted(attempts: Attempts, line: bytes) -> bool:
+    """Whether ``attempts`` could take the line in, as one that makes sense."""
+    try:
+        attempts.note(line)
+    except ValueError:
+        return False
+    return True
 
 
 def _unfinished(disk: Disk, result: Result) -> Finding:

@@ -208,6 +208,7 @@ class Folder:
         opening.claim(self._disk, self._terms.job)
         self._manifest = Manifest(self._disk, self.ledger.note)
         undo.callback(self._manifest.close)
+        undo.callback(self._drop_old_metadata)
         attempts, n_adopted = recovery.recover(self._disk, self._manifest, self.ledger)
         self._is_metadata_old |= n_adopted > 0
         self._remark(n_adopted, len(attempts.maybe_billed()))
@@ -224,6 +225,17 @@ class Folder:
                 run=self._terms.run,
             )
         )
+
+    def _drop_old_metadata(self) -> None:
+        """Once we let go, nobody knows that it lacks images; the next run writes what is missing.
+
+        So it ends where a run was stopped before it could write it: no key, or no room.
+        """
+        if self._is_metadata_old and not self._disk.is_failing:
+            with suppress(DiskTrouble), trouble(f"removing {self.root / METADATA}"):
+                if self._disk.has(METADATA):
+                    self._disk.remove(METADATA)
+                    self._disk.sync_names_of([METADATA])
 
     def _remark(self, n_adopted: int, n_maybe_billed: int) -> None:
         if not self._disk.has_synced_names:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 JOB = "job.yaml"
 IMAGES = "images"
 
-_OWNER = f"{STATE}/folder.json"
+OWNER = f"{STATE}/folder.json"
 _PROBE = f"{STATE}/probe"
 _NOT_COUNTED = {".DS_Store", ".gitignore", ".gitkeep", "lost+found"}
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
@@ -90,16 +90,16 @@ def refuse_another_job(disk: Disk, job: str, *, adopt: bool) -> None:
 
 def claim(disk: Disk, job: str) -> None:
     """Write whose folder this is, where that is news."""
-    with trouble(f"reading {disk.root / _OWNER}"):
-        is_ours = _name_in_json(disk.read(_OWNER) or b"") == job
+    with trouble(f"reading {disk.root / OWNER}"):
+        is_ours = _name_in_json(disk.read(OWNER) or b"") == job
     if not is_ours:
-        disk.write_whole(_OWNER, [orjson.dumps({"job": job, "format": 1})])
+        disk.write_whole(OWNER, [orjson.dumps({"job": job, "format": 1})])
 
 
 def owner_of(disk: Disk) -> str | None:
     """The name of the job that writes to this folder, None where nobody knows."""
-    with trouble(f"reading {disk.root / _OWNER}"):
-        claimed = disk.read(_OWNER)
+    with trouble(f"reading {disk.root / OWNER}"):
+        claimed = disk.read(OWNER)
         frozen = disk.read(JOB)
     if claimed is not None:
         return _name_in_json(claimed)

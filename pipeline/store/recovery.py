@@ -60,6 +60,9 @@ def adopt(disk: Disk, manifest: Manifest, attempts: Attempts) -> int:
                 manifest.append([line_of(result.record)])
             attempts.settle(*result.key)
             n_adopted += 1
+        else:
+            with trouble(f"setting unfinished images aside in {disk.root}"):
+                _give_up(disk, result)
     attempts.results.clear()
     return n_adopted
 
@@ -82,6 +85,20 @@ def agrees(disk: Disk, name: str, image: Mapping[str, Any]) -> bool:
         return bool(content.hexdigest() == image["sha256"])
     finally:
         os.close(fd)
+
+
+def _give_up(disk: Disk, result: Result) -> None:
+    """Undo what was done for a result: its names go, and what made way for it comes back.
+
+    Only a filesystem that can lose half of a rename in a power cut brings us here.
+    """
+    undone = {file for file, to in result.asides if not disk.has(to)}
+    for image in result.record["images"]:
+        if image["file"] not in undone and agrees(disk, image["file"], image):
+            disk.set_aside(image["file"])
+    for one in result.record["orphaned"]:
+        if one["id"] and disk.has(one["moved_to"]) and not disk.has(one["file"]):
+            disk.move(one["moved_to"], one["file"])
 
 
 def _moves_left(disk: Disk, result: Result) -> list[tuple[str, str]] | None:

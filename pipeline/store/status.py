@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from pipeline.store.attempts import Attempt, Attempts
 
-_PLAN = f"{STATE}/plan.json"
+PLAN = f"{STATE}/plan.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,16 +153,16 @@ def write_wanted(disk: Disk, wanted: Wanted) -> None:
             "origin": asdict(wanted.origin) if wanted.origin else None,
         }
     )
-    with trouble(f"reading {disk.root / _PLAN}"):
-        is_news = disk.read(_PLAN) != said
+    with trouble(f"reading {disk.root / PLAN}"):
+        is_news = disk.read(PLAN) != said
     if is_news:
-        disk.write_whole(_PLAN, [said])
+        disk.write_whole(PLAN, [said])
 
 
 def read_wanted(disk: Disk) -> Wanted | None:
     """What the job asks for, None where no run has said so yet."""
     try:
-        said = orjson.loads(disk.read(_PLAN) or b"")
+        said = orjson.loads(disk.read(PLAN) or b"")
         return Wanted(
             n_tasks=int(said["wanted"]),
             unwanted=tuple(map(str, said["unwanted"])),

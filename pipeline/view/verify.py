@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 SHOWN = 20
+_NAMED_BY_FILE = frozenset({"metadata", "job"})
+"""Kinds that say no more than the file's name: their detail is enough."""
+
 _PLAIN = Style()
 
 
@@ -132,11 +135,11 @@ def _lines(verdict: Verdict, next_command: str | None, style: Style) -> Iterator
 
 def _told(finding: Finding) -> str:
     """``images/000/….png: missing (task 3f9c…)``."""
-    what = finding.kind.replace("_", " ")
-    detail = f": {printable(finding.detail, at_most=200)}" if finding.detail else ""
+    said = [finding.kind.replace("_", " "), printable(finding.detail or "", at_most=200)]
+    what = ": ".join(filter(None, said[finding.kind in _NAMED_BY_FILE :]))
     whose = f" (task {printable(finding.id)})" if finding.id else ""
     mended = ", mended" if finding.is_repaired else ""
-    return f"{printable(finding.file, at_most=300)}: {what}{detail}{whose}{mended}"
+    return f"{printable(finding.file, at_most=300)}: {what}{whose}{mended}"
 
 
 def _in_all(verdict: Verdict, style: Style) -> str:
@@ -144,6 +147,8 @@ def _in_all(verdict: Verdict, style: Style) -> str:
         f"{count(verdict.n_made, 'task')} made, {count(verdict.n_checked, 'image')},"
         f" {size(verdict.n_bytes)} checked"
     )
+    if verdict.n_maybe_billed:
+        checked += f" · maybe billed {verdict.n_maybe_billed}"
     if not verdict.findings:
         return style(f"sound: {checked}", "green")
     found = reasons({kind.replace("_", " "): n for kind, n in verdict.by_kind.items()})

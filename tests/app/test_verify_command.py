@@ -1,0 +1,202 @@
+"""``verify`` as a person and a program have it: what it prints and returns, whom it lets be."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+from commands import next_event
+
+from pipeline.core.simulation import Simulation
+
+if TYPE_CHECKING:
+    from commands import Desk, Serving
+
+SMALL = Simulation(latency_s=0, image_size="64x64")
+
+
+@pytest.fixture
+def made(desk: Desk, provider: Serving) -> Desk:
+    """A folder with thirty images."""
+    with provider(SMALL) as there:
+        desk.job([f"prompt {number}" for number in range(30)], base_url=there.base_url)
+        assert desk.run("run", "job.yaml").code == 0
+    return desk
+
+
+def lose(desk: Desk, n_images: int) -> list[str]:
+    lost = [one["images"][0]["file"] for one in desk.lines[:n_images]]
+    for name in lost:
+        (desk.out / name).unlink()
+    return lost
+
+
+def test_a_sound_folder_is_told_in_one_line(made: Desk) -> None:
+    told = made.run("verify", "out")
+    assert told.code == 0
+    assert told.out.startswith("sound: 30 tasks made, 30 images, ")
+    assert told.out.count("\n") == 1
+    assert made.run("verify", "out", "-q").out == ""
+
+
+def test_what_is_wrong_is_told_a_line_each_and_how_to_get_on(made: Desk) -> None:
+    lost = lose(made, 25)
+    told = made.run("verify", "out")
+    lines = told.out.splitlines()
+    assert told.code == 3
+    assert lines[0] == f"{lost[0]}: missing (task {made.lines[0]['id']})"
+    assert lines[20] == "… and 5 more"
+    assert lines[-2].startswith("wrong: missing 25; 30 tasks made")
+    assert lines[-1] == "next: imagebatch verify out --repair"
+    quiet = made.run("verify", "out", "-q")
+    assert (quiet.code, quiet.out) == (3, "")
+    assert "wrong: missing 25" in quiet.err
+
+
+def test_a_repair_names_the_run_that_makes_it_whole(made: Desk, provider: Serving) -> None:
+    lose(made, 2)
+    told = made.run("verify", "out", "--repair")
+    assert told.code == 0
+    assert told.out.splitlines()[0].endswith(", mended")
+    assert "2 tasks owed again" in told.out
+    assert told.out.splitlines()[-1] == "next: imagebatch run job.yaml"
+    with provider(SMALL) as there:
+        made.provider(there.base_url)
+        assert made.run("run", "job.yaml").code == 0
+        assert there.bill()["requests"] == 2
+
+
+def test_a_rerun_makes_it_whole_from_the_folder_alone(made: Desk, provider: Serving) -> None:
+    lose(made, 2)
+    assert made.run("verify", "out", "--repair").code == 0
+    again = made.lines[-1]
+    assert (again["status"], again["why"], again["images"]) == ("failed", "bad_image", [])
+    assert again["detail"].startswith("verify: images/000/")
+    assert again["cost_usd"] is None
+    (made.folder / "job.yaml").unlink()
+    with provider(SMALL) as there:
+        made.provider(there.base_url)
+        assert made.run("rerun", "out", "--provider", "there.yaml").code == 0
+    assert made.run("verify", "out").code == 0
+
+
+def test_json_holds_a_finding_a_line_and_a_summary(made: Desk) -> None:
+    lost = lose(made, 1)
+    told = made.run("verify", "out", "--json")
+    assert told.objects[0] == {
+        "event": "finding",
+        "kind": "missing",
+        "file": lost[0],
+        "id": made.lines[0]["id"],
+        "detail": None,
+        "repaired": False,
+    }
+    summary = told.summary
+    assert summary["sound"] is False
+    assert summary["findings"] == {"missing": 1}
+    assert summary["checked_images"] == 30
+    mended = made.run("verify", "out", "--json", "--repair")
+    assert mended.objects[0]["repaired"] is True
+    assert mended.summary["sound"] is True
+    assert mended.summary["repaired"] == 1
+    assert mended.summary["owed_again"] == 1
+
+
+def test_a_run_that_stops_over_a_damaged_manifest_names_the_repair(
+    made: Desk, provider: Serving
+) -> None:
+    lines = (made.out / "manifest.jsonl").read_bytes().splitlines(keepends=True)
+    (made.out / "manifest.jsonl").write_bytes(b"".join([*lines[:3], b"x\n", *lines[3:]]))
+    told = made.run("run", "job.yaml")
+    assert told.code == 74
+    assert "imagebatch verify --repair" in told.err
+    words = told.err.split("`")[1].split()
+    assert made.run(*words[1:]).code == 0
+    with provider(SMALL) as there:
+        made.provider(there.base_url)
+        assert made.run("run", "job.yaml").code == 0
+        assert there.bill()["requests"] == 0
+
+
+def test_no_output_folder_is_wrong_usage(desk: Desk) -> None:
+    for words in ((), ("--repair",)):
+        told = desk.run("verify", "nowhere", *words)
+        assert told.code == 2
+        assert "no output folder" in told.err
+
+
+def test_beside_a_run_it_finds_nothing_wrong_and_repairs_nothing(
+    desk: Desk, provider: Serving
+) -> None:
+    slow = Simulation(latency_s=0.3, latency_p99_s=0.6, image_size="64x64")
+    with provider(slow) as there:
+        desk.job(
+            [f"prompt {n}" for n in range(24)],
+            base_url=there.base_url,
+            more="limits: {concurrency: 8}\n",
+        )
+        with desk.started("run", "job.yaml", "--json") as process:
+            next_event(process, "made")
+            told = desk.run("verify", "out", "--json")
+            refused = desk.run("verify", "out", "--repair")
+            process.communicate(timeout=30)
+    assert told.code == 0, told.out
+    assert any("a run is going on" in one.get("detail", "") for one in told.objects)
+    assert refused.code == 75
+    assert "another run" in refused.err
+    assert desk.run("verify", "out").code == 0
+
+
+def test_requests_that_may_have_been_billed_are_told_and_not_wrong(made: Desk) -> None:
+    said = {"send": "00ff", "attempt": 1, "run": "r0", "at": "2026-11-22T14:00:00.000Z"}
+    with (made.out / ".state/journal.jsonl").open("a") as journal:
+        journal.write(json.dumps(said) + "\n")
+    for words in ((), ("--repair",), ()):
+        told = made.run("verify", "out", "--json", *words)
+        assert told.code == 0
+        assert told.summary["maybe_billed"] == 1
+    assert made.run("verify", "out").out.endswith("checked · maybe billed 1\n")
+
+
+def test_what_a_killed_run_left_behind_is_told_by_its_file(made: Desk) -> None:
+    (made.out / "metadata.jsonl").unlink()
+    assert made.run("verify", "out").out.startswith("metadata.jsonl: missing\n")
+    (made.out / "job.yaml").unlink()
+    told = made.run("verify", "out")
+    assert "job.yaml: missing; the next run writes it" in told.out
+    repaired = made.run("verify", "out", "--repair")
+    assert repaired.code == 3
+    assert repaired.out.splitlines()[-1] == "next: imagebatch run job.yaml"
+
+
+def test_a_directory_that_became_a_link_is_left_to_its_owner(made: Desk) -> None:
+    """All images would be bought again, though they only lie elsewhere."""
+    (made.out / "images").rename(made.folder / "big disk")
+    (made.out / "images").symlink_to(made.folder / "big disk")
+    before = (made.out / "manifest.jsonl").read_bytes()
+    for words in ((), ("--repair",)):
+        told = made.run("verify", "out", "--json", *words)
+        assert told.code == 3
+        assert told.summary["findings"] == {"blocked": 30}
+    assert (made.out / "manifest.jsonl").read_bytes() == before
+    (made.out / "images").unlink()
+    (made.folder / "big disk").rename(made.out / "images")
+    assert made.run("verify", "out").code == 0
+
+
+def test_a_folder_copied_without_its_hidden_part_is_sound(made: Desk) -> None:
+    shutil.rmtree(made.out / ".state")
+    assert made.run("verify", "out").code == 0
+
+
+def test_images_set_aside_and_copies_of_damage_are_remarks(made: Desk) -> None:
+    (made.out / "images/extra.png").write_bytes(b"extra")
+    with (made.out / "manifest.jsonl").open("ab") as manifest:
+        manifest.write(b"torn")
+    assert made.run("verify", "out", "--repair").code == 0
+    told = made.run("verify", "out", "--json")
+    assert told.code == 0
+    remarks = [one["detail"] for one in told.objects if one["event"] == "remark"]
+    assert len(remarks) == 2
