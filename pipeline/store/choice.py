@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from array import array
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 import orjson
 
 from pipeline.errors import BadUsage
@@ -71,8 +72,19 @@ def _check_ids(manifest: Manifest, ledger: Ledger, ids: Collection[str]) -> None
         )
 
 
+class _Meta(msgspec.Struct, gc=False, frozen=True):
+    id: Any = None
+
+
+class _Ids(msgspec.Struct, frozen=True):
+    id: str
+    meta: _Meta = _Meta()
+
+
 def _ids_in(line: bytes) -> set[str]:
     """A task's own id, and its row's where the row has one."""
-    record = orjson.loads(line)
-    row = record["meta"].get("id")
-    return {record["id"]} if row is None else {record["id"], str(row)}
+    ids = _decode(line)
+    return {ids.id} if ids.meta.id is None else {ids.id, str(ids.meta.id)}
+
+
+_decode = msgspec.json.Decoder(_Ids).decode

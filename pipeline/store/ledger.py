@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from itertools import groupby, islice
+from operator import attrgetter
+from typing import TYPE_CHECKING
 
-import orjson
+import msgspec
 
 from pipeline.core.model import Why
 from pipeline.errors import BadUsage
+from pipeline.store.gist import gists_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Set as AbstractSet
+
+    from pipeline.store.gist import Gist
 
 _MADE = "made"
+_WORDS = (_MADE, *map(str, Why))
 _FINAL = frozenset(str(why) for why in Why if why.is_final)
+_AT_ONCE = 256  # lines
+_PLACES = 1 << 16  # for words, in the number that tells of an id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,16 +43,66 @@ class Counts:
 
 @dataclass(slots=True, kw_only=True)
 class Span:
-    """What the manifest tells of one run: its images and when it first and last did something."""
+    """What lines in a row tell of their run: its images, when it first and last did something."""
 
-    run: str
+    run: str | None
+    n_lines: int
     n_images: int
     started_at: str
     finished_at: str
 
+    def after(self, before: Span | None) -> Span:
+        """The span of this stretch of lines and, where that is the same run's, the one before."""
+        if before is None or before.run != self.run:
+            return self
+        return Span(
+            run=self.run,
+            n_lines=before.n_lines + self.n_lines,
+            n_images=before.n_images + self.n_images,
+            started_at=min(before.started_at, self.started_at),
+            finished_at=max(before.finished_at, self.finished_at),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AllBut:
+    """Every id of a folder but ``ids``: ``n_others`` others, where that is shorter to say."""
+
+    ids: AbstractSet[str]
+    n_others: int
+
+    def __contains__(self, task_id: object) -> bool:
+        """Whether it is one of the others."""
+        return task_id not in self.ids
+
+    def __len__(self) -> int:
+        """How many the others were."""
+        return self.n_others
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """What a ledger says of the stretch of the manifest it heard, fit to go between processes.
+
+    ``ids`` with their ``states`` (array of 64 bit) and ``words`` to read those by; ``forgotten``:
+    ids that were displaced in that stretch. ``latencies_s``: array of 32-bit floats. The rest as in
+    :class:`Ledger`.
+    """
+
+    ids: list[str]
+    states: bytes
+    words: list[str]
+    forgotten: list[str]
+    latencies_s: bytes
+    n_lines: int
+    n_images: int
+    cost_usd: float
+    n_cost_known: int
+    maybe_billed: int
+    last: Span | None
+
 
 class Ledger:
-    """What holds of each id: the newest line. Compact: some 130 bytes for each id.
+    """What holds of each id: the newest line. Compact: some 155 bytes for each id.
 
     A made task whose files a later line moved out of its way holds no more: it is owed again.
     Money adds up over all lines, since it was spent in each.
@@ -50,9 +110,10 @@ class Ledger:
 
     def __init__(self) -> None:
         """Empty; :meth:`note` fills it."""
-        self._states: dict[str, int] = {}  # id -> offset of its newest line * 64 + its word's place
-        self._words: list[str] = [_MADE, *map(str, Why)]
-        self._n_by_word: list[int] = [0] * len(self._words)
+        self._states: dict[str, int] = {}  # id -> offset of its newest line, its word's place
+        self._words: list[str] = list(_WORDS)
+        self._places = {word: place for place, word in enumerate(self._words)}
+        self._forgotten: dict[str, None] = {}
         self.n_lines = 0
         self.n_images = 0
         self.cost_usd = 0.0
@@ -63,16 +124,58 @@ class Ledger:
 
     def note(self, offset: int, line: bytes) -> None:
         """Take in the line that starts at ``offset``; raises ValueError where it is no record."""
-        gist = _gist_of(line)
-        place = self._place_of(gist.word)
-        for displaced in gist.displaced:
-            self._forget(displaced)
-        before = self._states.get(gist.id)
-        if before is not None:
-            self._n_by_word[before % 64] -= 1
-        self._n_by_word[place] += 1
-        self._states[gist.id] = offset * 64 + place
-        self._add_up(gist)
+        if self.note_all(offset, [line]) == offset:
+            raise ValueError("no record")
+
+    def note_all(self, offset: int, lines: Iterable[bytes]) -> int:
+        """Take in lines, newlines included, the first of which starts at ``offset``.
+
+        Returns where the first that is no record starts, and takes in no more; else where the last
+        one ends.
+        """
+        left = iter(lines)
+        while batch := list(islice(left, _AT_ONCE)):
+            gists = gists_of(batch)
+            offset = self._hold(offset, gists, batch)
+            self._add_up(gists)
+            if len(gists) < len(batch):
+                break
+        return offset
+
+    def told(self) -> Told:
+        """What it says, for the ledger of the lines before: see :meth:`go_on_with`."""
+        return Told(
+            ids=list(self._states),
+            states=array("Q", self._states.values()).tobytes(),
+            words=self._words,
+            forgotten=list(self._forgotten),
+            latencies_s=self.latencies_s.tobytes(),
+            n_lines=self.n_lines,
+            n_images=self.n_images,
+            cost_usd=self.cost_usd,
+            n_cost_known=self.n_cost_known,
+            maybe_billed=self.maybe_billed,
+            last=self.last,
+        )
+
+    def go_on_with(self, told: Told) -> None:
+        """Take in the lines that follow, by what a ledger of theirs alone tells."""
+        self._forget(told.forgotten)
+        places = [self._place_of(word) for word in told.words]
+        states = array("Q", told.states)
+        if places != list(range(len(places))):
+            moved = (one - one % _PLACES + places[one % _PLACES] for one in states)
+            states = array("Q", moved)
+        self._states.update(zip(told.ids, states, strict=True))
+        self.latencies_s.frombytes(told.latencies_s)
+        self.n_lines += told.n_lines
+        self.n_images += told.n_images
+        self.cost_usd += told.cost_usd
+        self.n_cost_known += told.n_cost_known
+        self.maybe_billed += told.maybe_billed
+        if told.last:
+            is_all = told.last.n_lines == told.n_lines
+            self.last = told.last.after(self.last) if is_all else told.last
 
     def owes(self, task_id: str) -> bool:
         """Whether ``run`` asks for it: not made, and not failed for good."""
@@ -82,42 +185,48 @@ class Ledger:
     def word_of(self, task_id: str) -> str | None:
         """``made``, why it failed, or None where no line tells of it."""
         state = self._states.get(task_id)
-        return None if state is None else self._words[state % 64]
+        return None if state is None else self._words[state % _PLACES]
 
-    def ids(self) -> Collection[str]:
+    def ids(self) -> AbstractSet[str]:
         """Every id that holds."""
         return self._states.keys()
 
-    def counts(self, *, without: Iterable[str] = ()) -> Counts:
+    def counts(self, *, without: Iterable[str] | AllBut = ()) -> Counts:
         """How many are made and failed; ``without``: ids that are not wanted any more."""
-        n_by_word = list(self._n_by_word)
-        for task_id in without:
-            if (state := self._states.get(task_id)) is not None:
-                n_by_word[state % 64] -= 1
-        by_why = sorted(zip(self._words[1:], n_by_word[1:], strict=True), key=lambda one: -one[1])
-        return Counts(made=n_by_word[0], failed_by_why={why: n for why, n in by_why if n})
+        states = self._states
+        if isinstance(without, AllBut):
+            n_by_place = Counter(states[one] % _PLACES for one in without.ids if one in states)
+        else:
+            now = tuple(states.values())  # another thread may note a line
+            n_by_place = Counter(map((_PLACES - 1).__and__, now))
+            n_by_place.subtract(states[one] % _PLACES for one in without if one in states)
+        n_made = n_by_place.pop(0, 0)
+        by_why = ((self._words[place], n) for place, n in n_by_place.most_common() if n)
+        return Counts(made=n_made, failed_by_why=dict(by_why))
 
     def offset_of(self, task_id: str) -> int | None:
         """Where the newest line of a task starts, None where no line tells of it."""
         state = self._states.get(task_id)
-        return None if state is None else state // 64
+        return None if state is None else state // _PLACES
 
     def offset_of_made(self, task_id: str) -> int | None:
         """Where the newest line of a made task starts, None where it is not made."""
         state = self._states.get(task_id)
-        return None if state is None or state % 64 else state // 64
+        return None if state is None or state % _PLACES else state // _PLACES
 
     def offsets_of_made(self) -> array[int]:
         """Where the newest lines of the made start, the id seen first first."""
         states = tuple(self._states.values())  # as it is now: another thread may note a line
-        return array("Q", (state // 64 for state in states if state % 64 == 0))
+        return array("Q", (state // _PLACES for state in states if not state % _PLACES))
 
     def offsets_of_failed(self, whys: Collection[str] = ()) -> array[int]:
         """Where the newest lines of those that failed, for one of ``whys`` if any, start."""
         asked = {
             place for place, word in enumerate(self._words) if place and (not whys or word in whys)
         }
-        return array("Q", (state // 64 for state in self._states.values() if state % 64 in asked))
+        return array(
+            "Q", (state // _PLACES for state in self._states.values() if state % _PLACES in asked)
+        )
 
     def check_whys(self, whys: Iterable[str]) -> None:
         """Raise :class:`BadUsage` for a word that is no why, listing what is there."""
@@ -129,77 +238,44 @@ class Ledger:
                     f" (reasons are {', '.join(self._words[1:])})"
                 )
 
-    def _forget(self, task_id: str) -> None:
-        if (state := self._states.pop(task_id, None)) is not None:
-            self._n_by_word[state % 64] -= 1
+    def _forget(self, task_ids: Iterable[str]) -> None:
+        for task_id in task_ids:
+            self._forgotten[task_id] = None
+            self._states.pop(task_id, None)
+
+    def _hold(self, offset: int, gists: Sequence[Gist], lines: Sequence[bytes]) -> int:
+        """Note which line holds of each id; returns where the last of them ends."""
+        states = self._states
+        for gist, line in zip(gists, lines, strict=False):
+            if gist.orphaned:
+                self._forget([one.id for one in gist.orphaned if one.id is not None])
+            place = 0 if gist.status == _MADE else self._place_of(str(gist.why))
+            states[gist.id] = offset * _PLACES + place
+            offset += len(line)
+        return offset
+
+    def _add_up(self, gists: Sequence[Gist]) -> None:
+        """A list for each sum: quicker than one loop, and this runs for every line there is."""
+        self.n_lines += len(gists)
+        self.maybe_billed += sum([gist.maybe_billed or 0 for gist in gists])
+        self.latencies_s.extend([gist.latency_s or 0.0 for gist in gists])
+        costs = [gist.cost_usd for gist in gists if gist.cost_usd is not None]
+        self.cost_usd += sum(costs)
+        self.n_cost_known += len(costs)
+        for run, group in groupby(gists, key=attrgetter("run")):
+            of_run = list(group)
+            span = Span(
+                run=run,
+                n_lines=len(of_run),
+                n_images=sum([len(gist.images) for gist in of_run]),
+                started_at=min([gist.started_at for gist in of_run]),
+                finished_at=max([gist.finished_at for gist in of_run]),
+            )
+            self.n_images += span.n_images
+            self.last = span.after(self.last)
 
     def _place_of(self, word: str) -> int:
-        if word not in self._words:
+        place = self._places.setdefault(word, len(self._words))
+        if place == len(self._words):
             self._words.append(word)  # a why that a later version wrote
-            self._n_by_word.append(0)
-        return self._words.index(word)
-
-    def _add_up(self, gist: _Gist) -> None:
-        self.n_lines += 1
-        self.n_images += gist.n_images
-        self.maybe_billed += gist.maybe_billed
-        self.latencies_s.append(gist.latency_s)
-        if gist.cost_usd is not None:
-            self.cost_usd += gist.cost_usd
-            self.n_cost_known += 1
-        last = self.last
-        if last is None or last.run != gist.run:
-            self.last = Span(
-                run=gist.run,
-                n_images=gist.n_images,
-                started_at=gist.started_at,
-                finished_at=gist.finished_at,
-            )
-            return
-        last.n_images += gist.n_images
-        last.started_at = min(last.started_at, gist.started_at)
-        last.finished_at = max(last.finished_at, gist.finished_at)
-
-
-class _Gist(NamedTuple):
-    """What the fold needs of a line."""
-
-    id: str
-    word: str
-    n_images: int
-    maybe_billed: int
-    latency_s: float
-    cost_usd: float | None
-    run: str
-    started_at: str
-    finished_at: str
-    displaced: tuple[str, ...]
-
-
-def _gist_of(line: bytes) -> _Gist:
-    record = orjson.loads(line)
-    try:
-        cost_usd = record.get("cost_usd")
-        return _Gist(
-            str(record["id"]),
-            _word_of(record),
-            len(record["images"]),
-            int(record.get("maybe_billed") or 0),
-            float(record.get("latency_s") or 0.0),
-            None if cost_usd is None else float(cost_usd),
-            str(record.get("run")),
-            str(record.get("started_at") or ""),
-            str(record.get("finished_at") or ""),
-            tuple(one["id"] for one in record.get("orphaned") or () if one.get("id")),
-        )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"not a record: {error!r}") from error
-
-
-def _word_of(record: dict[str, Any]) -> str:
-    if record["status"] == _MADE:
-        return _MADE
-    why = record["why"]
-    if record["status"] != "failed" or not isinstance(why, str) or why == _MADE:
-        raise ValueError("not a record: neither made nor failed for a reason")
-    return why
+        return place

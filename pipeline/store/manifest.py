@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from pipeline.store.durable import Disk
 
 MANIFEST = "manifest.jsonl"
+
+_LIKELY_BYTES = 4096  # hold a line, mostly
+_FAR_BYTES = 1 << 18  # from there on, what lies between two lines is not worth reading
 _DAMAGED = (
     "{path} is damaged at line {number}, before its end; `imagebatch verify --repair {folder}`"
     " sets what is damaged aside and keeps the rest"
@@ -90,15 +94,28 @@ def replay(fd: int, note: Callable[[int, bytes], None], *, root: Path) -> End:
 
 
 def lines_at(fd: int, offsets: Iterable[int]) -> Iterator[bytes]:
-    """The lines that start at these offsets, without their newline."""
+    """The lines that start at these offsets, without their newline; cheap where they lie close."""
+    start, block = -_FAR_BYTES, b""
     for offset in offsets:
-        line = b""
-        for piece in pieces(fd, offset, n_bytes=4096):
-            head, newline, _ = piece.partition(b"\n")
-            line += head
-            if newline:
-                break
-        yield line
+        at = offset - start
+        end = block.find(b"\n", at)
+        if not 0 <= at <= end:
+            is_far = abs(at) >= _FAR_BYTES
+            start = offset if is_far else max(0, offset - _FAR_BYTES // 4)
+            block = os.pread(fd, _LIKELY_BYTES if is_far else _FAR_BYTES, start)
+            at = offset - start
+            end = block.find(b"\n", at)
+        yield block[at:end] if end >= 0 else _long_line_at(fd, offset)
+
+
+def _long_line_at(fd: int, offset: int) -> bytes:
+    line = b""
+    for piece in pieces(fd, offset):
+        head, newline, _ = piece.partition(b"\n")
+        line += head
+        if newline:
+            break
+    return line
 
 
 def _lines(fd: int) -> Iterator[tuple[bytes, bool]]:

@@ -22,8 +22,12 @@ JOB = "job.yaml"
 IMAGES = "images"
 
 OWNER = f"{STATE}/folder.json"
-_PROBE = f"{STATE}/probe"
+_PROBE = f"{STATE}/probe.tmp"
 _NOT_COUNTED = {".DS_Store", ".gitignore", ".gitkeep", "lost+found"}
+_MEND = {
+    errno.EEXIST: "remove what stands there: a file, or a link that leads nowhere",
+    errno.ENOTDIR: "remove the file that stands in its way",
+}
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
 _NAME = re.compile(rb"^name:[ \t]*(.*?)[ \t]*\r?$", re.MULTILINE)
 
@@ -148,12 +152,13 @@ def usable(root: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _DISK:
-            with trouble(f"writing to {root}"):
+            with trouble(f"writing to {root}, before anything was sent"):
                 raise
         reason = os.strerror(error.errno) if error.errno else str(error)
+        mend = _MEND.get(error.errno or 0, "set its permissions right")
         raise BadOutput(
             f"{root} cannot be used as output folder: {reason};"
-            " choose another with --out, or set its permissions right"
+            f" choose another with --out, or {mend}"
         ) from error
 
 

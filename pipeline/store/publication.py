@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from pipeline.errors import DiskTrouble
@@ -34,7 +34,8 @@ def published(
         yield
     except DiskTrouble:
         if not disk.is_failing:  # else a line may name them by now
-            _take_back(disk, results)
+            with suppress(OSError):  # told already; the next run finds what is left where it is
+                _take_back(disk, results)
         raise
 
 

@@ -13,9 +13,10 @@ from pipeline.store import journal
 from pipeline.store.durable import STATE, Disk, trouble
 from pipeline.store.ledger import Ledger
 from pipeline.store.lock import Holder, holder_of
-from pipeline.store.manifest import MANIFEST, lines_at, replay
+from pipeline.store.manifest import MANIFEST, lines_at
 from pipeline.store.opening import find, owner_of
 from pipeline.store.record import run_of
+from pipeline.store.replay import replay
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -204,7 +205,7 @@ def _replayed(disk: Disk) -> Ledger:
     if disk.has(MANIFEST):
         fd = disk.open(MANIFEST, os.O_RDONLY)
         try:
-            replay(fd, ledger.note, root=disk.root)
+            replay(fd, ledger, path=disk.root / MANIFEST)
         finally:
             os.close(fd)
     return ledger

@@ -25,7 +25,7 @@ from pipeline.store.pictures import Pictures
 from pipeline.store.record import run_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from pipeline.store.lines import Opened
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     JobCheck: TypeAlias = Callable[[Path], str | None]
     """What is wrong with the frozen job of a folder, None if it can be read."""
 
+_OF_A_CUT = frozenset({Kind.LEFTOVER, Kind.UNFINISHED, Kind.METADATA})
+_CUT_OFF = "the last run was cut off: the next one finishes and clears what it had begun"
 _RUNNING = "a run is going on: what it has not finished yet is left out"
 
 
@@ -63,6 +65,7 @@ class Look:
         self._awaited: set[str] = set()  # files whose line was about to be written
         self._is_ours = is_ours
         self._run = self._run_going_on()
+        self._was_cut_off = not (is_ours or self._run) and holder_of(disk)[0] is not None
 
     def at_records(self) -> Iterator[Finding]:
         """The lines of the manifest, the journal, and what lies beside them."""
@@ -77,10 +80,10 @@ class Look:
         unanswered = attempts.maybe_billed(but=self._run)
         self._n_maybe_billed = self.ledger.maybe_billed + len(unanswered)
         if not self._run:
-            yield from findings_in_journal(self._disk, attempts, damaged)
+            yield from self._not_expected(findings_in_journal(self._disk, attempts, damaged))
             results = attempts.results.values()
             self._awaited = {one["file"] for result in results for one in result.record["images"]}
-            yield from findings_in_state(self._disk)
+            yield from self._not_expected(findings_in_state(self._disk))
 
     def at_files(self, *, is_deep: bool = True) -> Iterator[Finding]:
         """Every image of every made task, then what nobody names, then metadata.jsonl."""
@@ -95,7 +98,7 @@ class Look:
             yield from (Finding(kind=Kind.UNNAMED, file=name) for name in unnamed)
             rows = metadata_of(self._manifest, self.ledger.offsets_of_made())
             if finding := flaw_of_metadata(self._disk, rows):
-                yield finding
+                yield from self._not_expected([finding])
 
     def at_job(self, job_check: JobCheck) -> Iterator[Finding]:
         """The frozen job, which only others can read."""
@@ -107,13 +110,23 @@ class Look:
         return Verdict(
             root=str(self._disk.root),
             findings=tuple(findings),
-            remarks=(*([_RUNNING] if self._run else ()), *remarks_on(self._disk)),
+            remarks=(*self._remarks(), *remarks_on(self._disk)),
             n_made=self.ledger.counts().made,
             n_checked=self.pictures.n_checked,
             n_bytes=self.pictures.n_bytes,
             n_maybe_billed=self._n_maybe_billed,
             is_running=self._run is not None,
         )
+
+    def _not_expected(self, findings: Iterable[Finding]) -> Iterator[Finding]:
+        """Less what a run that was cut off leaves behind: the next one sees to it unasked."""
+        return (one for one in findings if not (self._was_cut_off and one.kind in _OF_A_CUT))
+
+    def _remarks(self) -> Iterator[str]:
+        if self._run:
+            yield _RUNNING
+        if self._was_cut_off:
+            yield _CUT_OFF
 
     def _run_going_on(self) -> str | None:
         holder, is_running = holder_of(self._disk)

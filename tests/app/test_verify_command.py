@@ -200,3 +200,19 @@ def test_images_set_aside_and_copies_of_damage_are_remarks(made: Desk) -> None:
     assert told.code == 0
     remarks = [one["detail"] for one in told.objects if one["event"] == "remark"]
     assert len(remarks) == 2
+
+
+def test_right_after_a_kill_nothing_is_wrong_and_the_next_run_is_said_to_finish(
+    desk: Desk, provider: Serving
+) -> None:
+    slow = Simulation(latency_s=0.05, latency_p99_s=0.2, image_size="64x64")
+    with provider(slow) as there:
+        desk.job([f"prompt {number}" for number in range(30)], base_url=there.base_url)
+        with desk.started("run", "job.yaml", "--json") as process:
+            next_event(process, "made")
+            process.kill()
+            process.communicate()
+    (desk.out / ".state/parts/half").write_bytes(b"an ima")
+    told = desk.run("verify", "out")
+    assert (told.code, told.out.startswith("sound: ")) == (0, True)
+    assert "the last run was cut off: the next one finishes and clears" in told.out + told.err

@@ -26,7 +26,7 @@ from urllib.request import urlopen
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).resolve().parents[2]
 LATENCY_S = 0.12
 START_S = 0.6
 """About how long the command takes until its first request, on a machine with little else to do."""
@@ -44,7 +44,8 @@ class Reckoning:
     """What came out, in numbers; :meth:`check` says how they have to be.
 
     ``in_flight_at_kills``: charged by the provider, and in no line when their run was dead.
-    ``adopted``: those of them that recovery saved. ``listed``: what ``status`` calls maybe billed,
+    ``adopted``: those of them that recovery saved; ``finished_but_bought_again``: those it ought to
+    have saved, as the journal had their result. ``listed``: what ``status`` calls maybe billed,
     ``listed_with_generation`` of them by the generation's id, the others by their task's alone;
     ``unlisted``: on the bill, but neither in a line nor listed; ``listed_though_never_charged``:
     died between the note that they leave and the provider. ``flaws``: what must never be, in words.
@@ -62,6 +63,7 @@ class Reckoning:
     most_in_flight_at_a_kill: int
     adopted: int
     asked_again_though_acknowledged: int
+    finished_but_bought_again: int
     billed_without_record: int
     listed: int
     listed_with_generation: int
@@ -79,6 +81,7 @@ class Reckoning:
         assert not self.flaws, told
         assert self.made == self.lines == self.files == self.n_tasks, told
         assert self.asked_again_though_acknowledged == 0, told
+        assert self.finished_but_bought_again == 0, told
         assert self.most_in_flight_at_a_kill <= self.concurrency, told
         assert self.billed_without_record <= self.in_flight_at_kills, told
         assert self.unlisted == 0, told
@@ -99,10 +102,13 @@ def kill_loop(
             witness.look(charged(address), told)
         last = command(folder, "run", "job.yaml", "--json")
         status = command(folder, "status", "out", "--json")
+        verdict = command(folder, "verify", "out", "--json")
         bill = charged(address)
     witness.look(bill, ())
     if last["exit_code"] or last["owed"] or last["failed"]:
         witness.flaws.append(f"the last run ended with {last}")
+    if verdict["exit_code"]:
+        witness.flaws.append(f"verify ended with {verdict}")
     return Reckoning(
         n_tasks=n_tasks,
         n_kills=n_kills,
@@ -149,11 +155,13 @@ class Witness:
         self._manifest = b""
         self._kept: set[str] = set()
         self._acknowledged: set[str] = set()
+        self._finished: set[str] = set()
         self._ids: set[str] = set()
         self._in_flight: list[set[str]] = []
         self._n_charged = 0
         self._n_idle = 0
         self._n_asked_again = 0
+        self._n_bought_again = 0
 
     @property
     def n_lines(self) -> int:
@@ -166,7 +174,9 @@ class Witness:
         self._n_charged = len(bill)
         self._n_idle += not sent
         self._n_asked_again += sum(one["prompt"] in self._acknowledged for one in sent)
+        self._n_bought_again += sum(one["prompt"] in self._finished for one in sent)
         self._read()
+        self._finished = finished_in(self._out) - self._acknowledged
         self._in_flight.append({one["id"] for one in sent} - self._kept)
         if missing := set(told) - self._ids:
             self.flaws.append(f"said to be made, but in no line: {missing}")
@@ -183,6 +193,7 @@ class Witness:
             "most_in_flight_at_a_kill": max(map(len, at_kills), default=0),
             "adopted": sum(len(one & self._kept) for one in at_kills),
             "asked_again_though_acknowledged": self._n_asked_again,
+            "finished_but_bought_again": self._n_bought_again,
         }
 
     def _read(self) -> None:
@@ -242,6 +253,13 @@ def flaws_of(out: Path) -> Iterator[str]:
             yield f"{file} is named by no line"
     for part in (out / ".state/parts").iterdir():
         yield f"a part is left: {part.name}"
+
+
+def finished_in(out: Path) -> set[str]:
+    """The prompts, as the bill names them, whose images the journal says are complete."""
+    *lines, _ = _content(out / ".state/journal.jsonl").split(b"\n")
+    results = (json.loads(line).get("result") for line in lines)
+    return {_key(result["prompt"]) for result in results if result}
 
 
 def charged(address: str) -> list[dict[str, str]]:
@@ -320,8 +338,12 @@ def _key(prompt: str) -> str:
 
 
 def _manifest(out: Path) -> bytes:
+    return _content(out / "manifest.jsonl")
+
+
+def _content(file: Path) -> bytes:
     with suppress(FileNotFoundError):
-        return (out / "manifest.jsonl").read_bytes()
+        return file.read_bytes()
     return b""
 
 
