@@ -14,7 +14,6 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from pipeline.app.drive import Driver, Run
 from pipeline.app.onward import Selection, with_next
 from pipeline.app.prompts import keep_prompts
 from pipeline.app.wanted import Counts, Wanted, asked
@@ -33,6 +32,7 @@ from pipeline.view.tally import Tally
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from pipeline.app.drive import Driver
     from pipeline.core.model import Secret, Task
     from pipeline.core.ports import Event
     from pipeline.job.job import Job
@@ -195,6 +195,8 @@ class _Making:
         """None where nothing is left to send: then no key is needed either."""
         if not self._tally.left:
             return None
+        from pipeline.app.drive import Driver, Run  # with it aiohttp: only where something is sent
+
         self._teller = self._manner.teller(self._tally)
         return Driver(
             Run(

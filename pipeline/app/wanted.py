@@ -15,9 +15,11 @@ from pipeline.job.plan import tasks as tasks_of
 from pipeline.job.sources import rows
 from pipeline.job.survey import survey
 from pipeline.provider.references import Library
+from pipeline.store.ledger import AllBut
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Set as AbstractSet
     from pathlib import Path
 
     from pipeline.core.model import Task
@@ -88,19 +90,14 @@ class Wanted:
     def __init__(self, asked: Asked, ledger: Ledger) -> None:
         """Walk once through the whole plan where the folder holds anything.
 
-        ``unwanted``: ids of the folder that the whole plan does not ask for, ``before``: how the
-        wanted tasks stand now, which may be the first of the plan only.
+        ``unwanted``: the ids of the folder that the whole plan does not ask for, ``before``: how
+        the wanted tasks stand now, which may be the first of the plan only.
         """
         self._asked = asked
         self._ledger = ledger
         self._n_wanted = asked.plan.n_wanted
-        self.unwanted = set(ledger.ids())
         words: Counter[str | None] = Counter()
-        whole = replace(asked.plan, n_wanted=asked.plan.n_tasks)
-        for number, task in enumerate(self._tasks(whole) if ledger.n_lines else ()):
-            self.unwanted.discard(task.id)
-            if number < self._n_wanted:
-                words[ledger.word_of(task.id)] += 1
+        self.unwanted = _unwanted(self._whole(words), asked.plan.n_tasks, ledger.ids())
         self.before = self._counts_of(words)
 
     def owed(self) -> Iterator[Task | None]:
@@ -136,6 +133,28 @@ class Wanted:
         made, n_unwanted = words.pop("made", 0), len(self.unwanted)
         return Counts(made, {str(why): n for why, n in words.items()}, owed, n_unwanted)
 
+    def _whole(self, words: Counter[str | None]) -> Iterator[str]:
+        """The ids of the whole plan; ``words`` counts how those to be made stand."""
+        whole = replace(self._asked.plan, n_wanted=self._asked.plan.n_tasks)
+        for number, task in enumerate(self._tasks(whole) if self._ledger.n_lines else ()):
+            if number < self._n_wanted:
+                words[self._ledger.word_of(task.id)] += 1
+            yield task.id
+
     def _tasks(self, plan: Survey) -> Iterator[Task]:
         asked = self._asked
         return tasks_of(asked.job, plan, asked.read, advice=asked.advice)
+
+
+def _unwanted(
+    wanted: Iterable[str], n_wanted: int, held: AbstractSet[str]
+) -> AbstractSet[str] | AllBut:
+    """What is ``held`` and not ``wanted``, in the shorter of two ways to say it."""
+    if n_wanted >= len(held):
+        unwanted = set(held)
+        for task_id in wanted:
+            unwanted.discard(task_id)
+        return unwanted
+    asked = set(wanted)
+    n_others = len(held) - sum(task_id in held for task_id in asked)
+    return AllBut(ids=asked, n_others=n_others) if n_others > len(asked) else held - asked

@@ -11,11 +11,11 @@ from pipeline.store.durable import trouble
 from pipeline.store.status import read_wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from pipeline.core.model import Task
     from pipeline.store.durable import Disk
-    from pipeline.store.ledger import Ledger
+    from pipeline.store.ledger import AllBut, Ledger
     from pipeline.store.manifest import Manifest
 
 _MOST_BYTES = 255  # of a name in a directory
@@ -58,7 +58,7 @@ class Claims:
         self._held: dict[str, str] = {}  # names in use by who has no line yet -> the task
         self._leaving: set[str] = set()  # files that are about to make way
         self._owners: dict[int, int] | None = None  # hash of a name -> offset of the line with it
-        self._unwanted: frozenset[str] | None = None
+        self._unwanted: Collection[str] | AllBut | None = None
 
     def claim(self, task: Task, number: int, extension: str) -> Claim:
         """The name of an image, held until :meth:`settle`; raises :class:`DiskTrouble`.
@@ -128,7 +128,7 @@ class Claims:
         """Whether the plan says so: where nobody knows, what was paid for stays."""
         if self._unwanted is None:
             wanted = read_wanted(self._disk)
-            self._unwanted = frozenset(wanted.unwanted if wanted else ())
+            self._unwanted = wanted.unwanted if wanted else ()
         return task_id in self._unwanted
 
 

@@ -35,7 +35,7 @@ _FDATASYNC: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)  # macOS 
 _ADVICE = {
     errno.ENOSPC: "free some space, then run the same command again (where there seems to be some,"
     " there are too many files: `df -i`)",
-    errno.ENOENT: "something was moved or removed while the run went on: run the same command again",
+    errno.ENOENT: "something was moved or removed meanwhile: run the same command again",
     errno.EDQUOT: "your quota is used up: free some space, then run the same command again",
     errno.EFBIG: "the file may not grow any further: raise `ulimit -f`, then run again",
     errno.EMFILE: "raise `ulimit -n` or lower limits.concurrency, then run again",

@@ -25,12 +25,13 @@ from pipeline.store.metadata import METADATA, metadata_of
 from pipeline.store.part import FilePart
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection
     from concurrent.futures import Future
     from pathlib import Path
     from types import TracebackType
 
     from pipeline.core.model import Image, Outcome, Receipt, Task
+    from pipeline.store.ledger import AllBut
 
 _N_LOOKERS = 4
 _FOR_A_WORKER_BYTES = 2 << 20
@@ -154,13 +155,15 @@ class Folder:
             self._disk.write_whole(opening.JOB, [job.encode()])
 
     def note_plan(
-        self, *, wanted: int, unwanted: Iterable[str] = (), origin: status.Origin | None = None
+        self,
+        *,
+        wanted: int,
+        unwanted: Collection[str] | AllBut = (),
+        origin: status.Origin | None = None,
     ) -> None:
         """Note how many tasks the job wants, the ids it no longer wants, and which run asked."""
-        status.write_wanted(
-            self._disk,
-            status.Wanted(n_tasks=wanted, unwanted=tuple(sorted(unwanted)), origin=origin),
-        )
+        noted = status.Wanted(n_tasks=wanted, unwanted=unwanted, origin=origin)
+        status.write_wanted(self._disk, noted)
         self._claims.plan_changed()
 
     @property
@@ -206,7 +209,7 @@ class Folder:
         opening.refuse_another_job(self._disk, self._terms.job, adopt=self._terms.adopt)
         opening.probe(self._disk)
         opening.claim(self._disk, self._terms.job)
-        self._manifest = Manifest(self._disk, self.ledger.note)
+        self._manifest = Manifest(self._disk, self.ledger)
         undo.callback(self._manifest.close)
         undo.callback(self._drop_old_metadata)
         attempts, n_adopted = recovery.recover(self._disk, self._manifest, self.ledger)

@@ -92,7 +92,7 @@ def _mend_records(disk: Disk) -> None:
         journals.Journal(disk, attempts).close()
     _mend_lines(disk)
     ledger = Ledger()
-    with closing(Manifest(disk, ledger.note)) as manifest:
+    with closing(Manifest(disk, ledger)) as manifest:
         _keep_parts(disk, manifest, ledger)
         attempts, _ = recovery.recover(disk, manifest, ledger)
     journals.Journal(disk, attempts).close()
@@ -159,7 +159,7 @@ def _keep_parts(disk: Disk, manifest: Manifest, ledger: Ledger) -> None:
 def _mend_files(disk: Disk, look: Look, signature: Signature) -> int:
     """Mend what was found among the images, then ``metadata.jsonl``; returns what is owed again."""
     ledger = Ledger()
-    with closing(Manifest(disk, ledger.note)) as manifest:
+    with closing(Manifest(disk, ledger)) as manifest:
         n_owed = Restorer(disk, manifest, look.pictures, signature).restore()
         rows = metadata_of(manifest, ledger.offsets_of_made())
         if flaw_of_metadata(disk, rows):

@@ -11,7 +11,7 @@ import orjson
 
 from pipeline.store import journal
 from pipeline.store.durable import STATE, Disk, trouble
-from pipeline.store.ledger import Ledger
+from pipeline.store.ledger import AllBut, Ledger
 from pipeline.store.lock import Holder, holder_of
 from pipeline.store.manifest import MANIFEST, lines_at
 from pipeline.store.opening import find, owner_of
@@ -19,7 +19,7 @@ from pipeline.store.record import run_of
 from pipeline.store.replay import replay
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     from pipeline.store.attempts import Attempt, Attempts
@@ -46,7 +46,7 @@ class Wanted:
     """What the job asks for: how many tasks, and which ids of the manifest it no longer wants."""
 
     n_tasks: int
-    unwanted: tuple[str, ...] = ()
+    unwanted: Collection[str] | AllBut = ()
     origin: Origin | None = None
 
 
@@ -150,7 +150,7 @@ def write_wanted(disk: Disk, wanted: Wanted) -> None:
     said = orjson.dumps(
         {
             "wanted": wanted.n_tasks,
-            "unwanted": wanted.unwanted,
+            "unwanted": _listed(wanted.unwanted),
             "origin": asdict(wanted.origin) if wanted.origin else None,
         }
     )
@@ -166,7 +166,7 @@ def read_wanted(disk: Disk) -> Wanted | None:
         said = orjson.loads(disk.read(PLAN) or b"")
         return Wanted(
             n_tasks=int(said["wanted"]),
-            unwanted=tuple(map(str, said["unwanted"])),
+            unwanted=_unwanted_in(said["unwanted"]),
             origin=_origin_in(said.get("origin")),
         )
     except (ValueError, TypeError, KeyError):
@@ -178,6 +178,18 @@ def read_origin(root: Path) -> Origin | None:
     with trouble(f"reading {find(root)}"), closing(Disk(root)) as disk:
         wanted = read_wanted(disk)
     return wanted.origin if wanted else None
+
+
+def _listed(unwanted: Collection[str] | AllBut) -> list[str] | dict[str, Any]:
+    if isinstance(unwanted, AllBut):
+        return {"all_but": sorted(unwanted.ids), "others": unwanted.n_others}
+    return sorted(unwanted)
+
+
+def _unwanted_in(said: Any) -> Collection[str] | AllBut:
+    if isinstance(said, dict):
+        return AllBut(ids=frozenset(map(str, said["all_but"])), n_others=int(said["others"]))
+    return frozenset(map(str, said))
 
 
 def _origin_in(said: Any) -> Origin | None:

@@ -9,7 +9,7 @@ from keeping import failed, made, task
 
 from pipeline.core.model import Outcome, Why
 from pipeline.errors import BadUsage
-from pipeline.store.ledger import Ledger
+from pipeline.store.ledger import AllBut, Ledger
 from pipeline.store.record import line_of, record_of
 
 
@@ -65,6 +65,14 @@ def test_tasks_that_are_not_wanted_any_more_are_not_counted() -> None:
     ledger = _noted([made(task(1)), made(task(2)), failed(task(3)), failed(task(4))])
     counts = ledger.counts(without=[task(2).id, task(4).id, "nobody"])
     assert (counts.made, counts.failed_by_why) == (1, {"refused": 1})
+
+
+def test_all_but_a_few_may_be_unwanted() -> None:
+    ledger = _noted([made(task(1)), made(task(2)), failed(task(3)), failed(task(4))])
+    unwanted = AllBut(ids={task(1).id, task(3).id, "not there yet"}, n_others=2)
+    counts = ledger.counts(without=unwanted)
+    assert (counts.made, counts.failed_by_why, len(unwanted)) == (1, {"refused": 1}, 2)
+    assert [one for one in ledger.ids() if one in unwanted] == [task(2).id, task(4).id]
 
 
 def test_a_made_task_whose_file_made_way_holds_no_more() -> None:

@@ -7,40 +7,35 @@ import os
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+import orjson
 import pytest
 
 from pipeline.errors import DiskTrouble
 from pipeline.store.durable import STATE, Calls, Disk
+from pipeline.store.ledger import Ledger
 from pipeline.store.manifest import MANIFEST, Manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-_LINES = [
-    b'{"n":1}',
-    b'{"n":22,"text":"U+2028 \xe2\x80\xa8 is no newline"}',
-    b'{"n":333}',
-    b'{"n":4}',
-]
+
+def _line(number: int, **more: str) -> bytes:
+    return orjson.dumps({"id": str(number), "status": "made", "images": list[str](), **more})
 
 
-def _note_into(heard: list[tuple[int, bytes]]) -> Callable[[int, bytes], None]:
-    def note(offset: int, line: bytes) -> None:
-        if not (line.startswith(b"{") and line.endswith(b"}")):
-            raise ValueError("no record")
-        heard.append((offset, line))
+_LINES = [_line(1), _line(22, text="U+2028 \u2028 is no newline"), _line(333), _line(4)]
 
-    return note
+
+def _heard(ledger: Ledger) -> list[int]:
+    return sorted(ledger.offsets_of_made())
 
 
 def _replayed(root: Path, calls: Calls | None = None) -> list[bytes]:
-    heard: list[tuple[int, bytes]] = []
+    ledger = Ledger()
     with closing(Disk(root, calls=calls)) as disk:
         disk.make(STATE)
-        with closing(Manifest(disk, _note_into(heard))) as manifest:
-            assert list(manifest.lines(at for at, _ in heard)) == [line for _, line in heard]
-    return [line for _, line in heard]
+        with closing(Manifest(disk, ledger)) as manifest:
+            return list(manifest.lines(_heard(ledger)))
 
 
 def test_torn_at_every_byte_of_the_last_three_lines_it_heals(tmp_path: Path) -> None:
@@ -84,7 +79,7 @@ def test_a_hole_of_zeros_at_the_end_is_a_torn_end(tmp_path: Path) -> None:
 
 
 def test_lines_longer_than_what_is_read_at_once_are_whole(tmp_path: Path) -> None:
-    long = [b'{"n":"' + b"x" * n + b'"}' for n in (5, 1 << 20, 3_000_000, 7)]
+    long = [_line(n, text="x" * n) for n in (5, 1 << 20, 3_000_000, 1 << 18, 7)]
     (tmp_path / MANIFEST).write_bytes(b"".join(line + b"\n" for line in long))
     assert _replayed(tmp_path) == long
 
@@ -116,11 +111,11 @@ class _Failing:
 def test_a_line_that_finds_no_room_is_taken_back_and_the_next_may_follow(
     tmp_path: Path, n_bytes: int
 ) -> None:
-    heard: list[tuple[int, bytes]] = []
+    ledger = Ledger()
     failing = _Failing(0, errno.ENOSPC, n_bytes=n_bytes)
     with (
         closing(Disk(tmp_path, calls=Calls(write=failing.write))) as disk,
-        closing(Manifest(disk, _note_into(heard))) as manifest,
+        closing(Manifest(disk, ledger)) as manifest,
     ):
         manifest.append([_LINES[0] + b"\n"])
         failing.is_on = True
@@ -129,15 +124,15 @@ def test_a_line_that_finds_no_room_is_taken_back_and_the_next_may_follow(
         failing.is_on = False
         manifest.append([_LINES[3] + b"\n"])
     assert (tmp_path / MANIFEST).read_bytes() == _LINES[0] + b"\n" + _LINES[3] + b"\n"
-    assert heard == [(0, _LINES[0]), (len(_LINES[0]) + 1, _LINES[3])]
+    assert _heard(ledger) == [0, len(_LINES[0]) + 1]
 
 
 def test_after_a_failed_sync_nothing_is_acknowledged_any_more(tmp_path: Path) -> None:
-    heard: list[tuple[int, bytes]] = []
+    ledger = Ledger()
     failing = _Failing(0, errno.EIO)
     with (
         closing(Disk(tmp_path, calls=Calls(sync_content=failing.sync))) as disk,
-        closing(Manifest(disk, _note_into(heard))) as manifest,
+        closing(Manifest(disk, ledger)) as manifest,
     ):
         failing.is_on = True
         with pytest.raises(DiskTrouble, match="Input/output error"):
@@ -145,7 +140,7 @@ def test_after_a_failed_sync_nothing_is_acknowledged_any_more(tmp_path: Path) ->
         failing.is_on = False
         with pytest.raises(DiskTrouble, match="the disk failed to take something earlier"):
             manifest.append([_LINES[1] + b"\n"])
-    assert heard == []
+    assert _heard(ledger) == []
 
 
 def test_a_short_write_is_continued(tmp_path: Path) -> None:
@@ -154,7 +149,7 @@ def test_a_short_write_is_continued(tmp_path: Path) -> None:
 
     with (
         closing(Disk(tmp_path, calls=Calls(write=three_bytes))) as disk,
-        closing(Manifest(disk, _note_into([]))) as manifest,
+        closing(Manifest(disk, Ledger())) as manifest,
     ):
         manifest.append([_LINES[1] + b"\n"])
     assert (tmp_path / MANIFEST).read_bytes() == _LINES[1] + b"\n"
