@@ -258,7 +258,7 @@ class Ledger:
         """A list for each sum: quicker than one loop, and this runs for every line there is."""
         self.n_lines += len(gists)
         self.maybe_billed += sum([gist.maybe_billed or 0 for gist in gists])
-        self.latencies_s.extend([gist.latency_s or 0.0 for gist in gists])
+        self.latencies_s.extend([gist.latency_s for gist in gists if gist.latency_s])
         costs = [gist.cost_usd for gist in gists if gist.cost_usd is not None]
         self.cost_usd += sum(costs)
         self.n_cost_known += len(costs)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from pipeline.store import stretch
 from pipeline.store.findings import Finding, Kind
-from pipeline.store.log import pieces
 from pipeline.store.manifest import MANIFEST, lines_at
 from pipeline.store.salvage import gap_in
 
@@ -76,7 +76,7 @@ def lines_in(fd: int, ledger: Ledger) -> Iterator[Line]:
     for number, (text, is_terminated) in enumerate(_texts(fd), start=1):
         kind, detail = _judged(text, seen)
         if kind is None:
-            ledger.note(offset, text)
+            kind, detail = _noted(ledger, offset, text)
             seen.add(hash(text))
         yield Line(number=number, text=text, is_terminated=is_terminated, kind=kind, detail=detail)
         offset += len(text) + is_terminated
@@ -114,12 +114,15 @@ def _judged(text: bytes, seen: set[int]) -> tuple[Kind | None, str]:
     return None, ""
 
 
+def _noted(ledger: Ledger, offset: int, text: bytes) -> tuple[Kind | None, str]:
+    try:
+        ledger.note(offset, text)
+    except ValueError as error:
+        return Kind.DAMAGED_LINE, str(error)
+    return None, ""
+
+
 def _texts(fd: int) -> Iterator[tuple[bytes, bool]]:
     r"""Every line and whether its newline is there; ``\n`` alone ends a line."""
-    rest = b""
-    for piece in pieces(fd, 0):
-        *lines, rest = (rest + piece).split(b"\n")
-        for line in lines:
-            yield line, True
-    if rest:
-        yield rest, False
+    for line in stretch.lines_in(fd, stretch.Stretch(0, os.fstat(fd).st_size)):
+        yield line.removesuffix(b"\n"), line.endswith(b"\n")
