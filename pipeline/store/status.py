@@ -54,8 +54,9 @@ class Wanted:
 class Standing:
     """How a folder stands. Tasks are counted as wanted now, money over all runs.
 
-    ``owed``: wanted, and in no line. ``latencies_s``: of every line that tells one, seconds. ``started_at``,
-    ``finished_at``, ``last_images``: of the last run that wrote a line; instants are UTC, ISO 8601.
+    ``owed``: wanted, and in no line. ``latencies_s``: of every line that tells one, seconds.
+    ``started_at``, ``finished_at``, ``last_images``: of the last run that wrote a line; instants
+    are UTC, ISO 8601.
     ``holder``: who is writing (``is_running``), or who ended without letting go of the folder.
     ``unanswered``: the attempts among the ``maybe_billed`` that no line tells of.
     """
