@@ -73,6 +73,8 @@ class Driver:
         """Settle ``tasks``; returns why it stopped before its end, None if it did not."""
         loop = asyncio.get_running_loop()
         async with AsyncExitStack() as stack:
+            n_workers = self._n_workers()
+            self._brace(n_workers, loop)
             self._starting = asyncio.current_task()
             try:
                 worker = await self._worker(stack)
@@ -82,8 +84,6 @@ class Driver:
                 return self._early
             finally:
                 self._starting = None
-            n_workers = self._n_workers()
-            self._brace(n_workers, loop)
             self._pool = self._new_pool(worker, n_workers)
             if self._run.max_runtime_s is not None:
                 reason = Guarded(f"--max-runtime is over. {GO_ON}")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 from pipeline.app.onward import Selection, with_next
 from pipeline.app.prompts import keep_prompts
 from pipeline.app.wanted import Counts, Wanted, asked
-from pipeline.errors import BadOutput, DiskTrouble, Stop, exit_code_of
+from pipeline.errors import BadOutput, DiskTrouble, Interrupted, Stop, exit_code_of
 from pipeline.job.environment import environment
 from pipeline.job.keys import key_of
 from pipeline.job.load import freeze
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from pipeline.job.job import Job
 
 SOME_FAILED = 3
+QUICK_ROWS = 100_000
+"""Rows of ``metadata.jsonl`` that are written in about a second."""
 
 
 class Teller(Protocol):
@@ -178,10 +180,13 @@ class _Making:
         """Settle ``tasks``, then tell how the folder stands; ``counts`` are taken afterwards."""
         driver = self._driver()
         stop = self._driven(driver, tasks) if driver else None
-        try:
-            self._folder.write_metadata()
-        except DiskTrouble as trouble:
-            stop = stop or trouble
+        self._folder.finish()
+        # Who sent a signal waits for the end; the next run writes what is missing.
+        if not isinstance(stop, Interrupted) or self._folder.ledger.n_lines <= QUICK_ROWS:
+            try:
+                self._folder.write_metadata()
+            except DiskTrouble as trouble:
+                stop = stop or trouble
         return self._report(stop, counts(), n_cut_off=driver.n_cut_off if driver else 0)
 
     def _driven(self, driver: Driver, tasks: Iterator[Task | None]) -> Stop | None:

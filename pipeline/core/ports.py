@@ -63,6 +63,10 @@ class Broken(Exception):
 class Intake(Protocol):
     """Reads images out of bytes as they arrive."""
 
+    @property
+    def request_id(self) -> str | None:
+        """The id under which the provider knows this exchange, as soon as it is told."""
+
     def feed(self, chunk: bytes) -> Iterable[tuple[int, bytes]]:
         """Decoded pieces of images, each with the number of its image within the reply."""
 
@@ -72,10 +76,6 @@ class Intake(Protocol):
 
 class Reader(Intake, Protocol):
     """Reads one reply as its bytes arrive."""
-
-    @property
-    def request_id(self) -> str | None:
-        """The id under which the provider knows this exchange, as soon as it is told."""
 
     def linked(self, reply: Reply) -> Intake:
         """For what stands at one of :attr:`Found.links`: the image itself."""

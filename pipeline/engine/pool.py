@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from heapq import heappop, heappush
 from math import inf
 from typing import TYPE_CHECKING
@@ -204,9 +204,9 @@ class Pool:
         if isinstance(result, Got):
             self._was_ever_answered = True
             course = self._course(errand, latency_s)
-            await self._settle(
-                Made(task=errand.task, images=result.images, answer=result.answer, course=course)
-            )
+            made = Made(task=errand.task, images=result.images, answer=result.answer, course=course)
+            with _known_cost(trail, cost_usd):
+                await self._settle(made)
         else:
             trail.back(cost_usd=cost_usd, is_maybe_billed=is_maybe_billed)
             await self._failed(errand, result, latency_s)
@@ -315,6 +315,18 @@ class Pool:
     def _course(self, errand: Errand, latency_s: float) -> Course:
         clock, provider = self._stages.clock, self._stages.provider
         return errand.course(finished_at=clock.utc(), latency_s=latency_s, provider=provider)
+
+
+@contextmanager
+def _known_cost(trail: Trail, cost_usd: float | None) -> Iterator[None]:
+    """Where images cannot be kept, what they cost is still noted, if that can be."""
+    try:
+        yield
+    except Stop:
+        if cost_usd is not None:
+            with suppress(Stop):
+                trail.back(cost_usd=cost_usd, is_maybe_billed=False)
+        raise
 
 
 def _ending(result: Got | Failure | None) -> Ending:

@@ -75,8 +75,7 @@ class Worker:
         try:
             async with self._transport.send(self._provider.request_for(task)) as reply:
                 reader = self._provider.reader_of(reply, task)
-                if reader.request_id:
-                    parts.trail.heard(reader.request_id)
+                parts.hear(reader)
                 await self._read(reply, reader, parts)
         except Broken as broken:
             return reader.close(broken) if reader else self._provider.failure_of(broken)
@@ -89,6 +88,7 @@ class Worker:
         async for chunk in reply.body:
             for number, piece in reader.feed(chunk):
                 parts.write(number, piece)
+            parts.hear(reader)
 
     async def _followed(self, found: Found, reader: Reader, parts: _Parts) -> Found | Failure:
         """The images at the links instead of the links."""
@@ -134,17 +134,24 @@ class Worker:
 
 
 class _Parts:
-    """The part files of one attempt, by the number of their image."""
+    """The part files of one attempt, by the number of their image, and the trail they leave."""
 
-    __slots__ = ("by_number", "trail")
+    __slots__ = ("_heard", "_trail", "by_number")
 
     def __init__(self, trail: Trail) -> None:
-        self.trail = trail
         self.by_number: dict[int, Part] = {}
+        self._heard: str | None = None
+        self._trail = trail
+
+    def hear(self, reader: Intake) -> None:
+        request_id = reader.request_id
+        if request_id and request_id != self._heard:
+            self._heard = request_id
+            self._trail.heard(request_id)
 
     def write(self, number: int, piece: bytes) -> None:
         if number not in self.by_number:
-            self.by_number[number] = self.trail.part()
+            self.by_number[number] = self._trail.part()
         self.by_number[number].write(piece)
 
 

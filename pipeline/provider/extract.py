@@ -91,11 +91,6 @@ class Scanner:
         self.skeleton.clear()
         return taken
 
-    @property
-    def is_inside_run(self) -> bool:
-        """Whether the bytes so far end within a run: a body that stops here was cut."""
-        return self._state is _State.RUN
-
     def feed(self, chunk: bytes) -> Iterator[tuple[int, bytes]]:
         """Decoded pieces, each with the number of its run (from 0)."""
         if self._held:

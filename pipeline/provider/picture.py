@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 class PictureReader:
     """Implements the Intake port over an image's own bytes."""
 
+    request_id: str | None = None
+
     def __init__(self, reply: Reply, number: int, *, allows_svg: bool) -> None:
         """``number``: which the image is to have."""
         self._reply = reply

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pipeline.errors import DiskTrouble
@@ -35,7 +36,9 @@ class Ballast:
         self._disk = disk
         self._freeing = threading.Lock()
         self._is_there = False
-        free_bytes = os.statvfs(disk.root).f_bavail * os.statvfs(disk.root).f_frsize
+        with trouble(f"reading {disk.root}"):
+            there = os.statvfs(disk.root)
+        free_bytes = there.f_bavail * there.f_frsize
         if free_bytes < LEAST_BYTES:
             raise DiskTrouble(
                 f"{disk.root}: only {free_bytes // 1024} kB are free; free some space, then run the"
@@ -51,12 +54,13 @@ class Ballast:
                 return False
             self._is_there = False
             self._disk.remove(BALLAST)
+            self._disk.n_freed += 1
         self._freed()
         return True
 
     def close(self) -> None:
-        """Give the room back to everybody; harmless the second time."""
-        with self._freeing, trouble(f"removing {self._disk.root / BALLAST}"):
+        """Give the room back to everybody; what stays behind, the next run removes."""
+        with self._freeing, suppress(OSError):
             self._is_there = False
             self._disk.remove(BALLAST)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pipeline.store.ledger import AllBut, Ledger
     from pipeline.store.manifest import Manifest
 
+_NO_WAY = {errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG}
 _MOST_BYTES = 255  # of a name in a directory
 
 
@@ -63,15 +65,10 @@ class Claims:
     def claim(self, task: Task, number: int, extension: str) -> Claim:
         """The name of an image, held until :meth:`settle`; raises :class:`DiskTrouble`.
 
-        A path that cannot be filled in costs no image: it gets a plain name instead.
+        A path that cannot be filled in, or entered, costs no image: it gets a plain name instead.
         """
         with trouble(f"naming an image in {self._disk.root}"):
-            try:
-                claim = self._decided(task, self._path_for(task, number, extension), extension)
-            except ValueError as bad:
-                plain = _plain(task, number, extension)
-                remark = f"kept under a plain name, since output.path gives none: {bad}"
-                claim = replace(self._decided(task, plain, extension), remark=remark)
+            claim = self._first_possible(task, number, extension)
             self._held.update(dict.fromkeys((claim.name, *claim.in_the_way), task.id))
             self._leaving.update(claim.in_the_way)
             return claim
@@ -89,6 +86,23 @@ class Claims:
     def plan_changed(self) -> None:
         """What is wanted has been noted anew."""
         self._unwanted = None
+
+    def _first_possible(self, task: Task, number: int, extension: str) -> Claim:
+        problem: ValueError | OSError | None = None
+        for name_for in (self._path_for, _plain, _plainest):
+            try:
+                claim = self._decided(task, name_for(task, number, extension), extension)
+            except ValueError as bad:
+                problem = problem or bad
+            except OSError as bad:
+                if bad.errno not in _NO_WAY:
+                    raise
+                problem = problem or bad
+            else:
+                remark = f"kept under a plain name, since output.path gives none: {problem}"
+                return replace(claim, remark=remark) if problem else claim
+        assert problem
+        raise problem
 
     def _decided(self, task: Task, name: str, extension: str) -> Claim:
         holder = self._held.get(name, task.id)
@@ -150,3 +164,8 @@ def _beside(name: str, owner: str, task: Task, extension: str) -> Claim:
 def _plain(task: Task, number: int, extension: str) -> str:
     again = f"-{number}" if number else ""
     return f"images/{task.index // 1000:03}/{task.index:06}-{task.id}{again}.{extension}"
+
+
+def _plainest(task: Task, number: int, extension: str) -> str:
+    again = f"-{number}" if number else ""
+    return f"images/{task.id}{again}.{extension}"

@@ -10,11 +10,12 @@ from __future__ import annotations
 import sys
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.model import Keep, Made, Receipt
+from pipeline.errors import DiskTrouble
 from pipeline.store.attempts import Result
 from pipeline.store.durable import orphan_of
 from pipeline.store.part import FilePart
@@ -99,20 +100,31 @@ class Committer:
     def _commit(self, batch: Sequence[_Entry]) -> None:
         books = self._books
         try:
-            for entry in batch:
-                entry.seal()
-                self._decide(entry)
-            results = [entry.result for entry in batch if entry.parts]
+            named = [entry for entry in batch if self._has_name(entry)]
+            results = [entry.result for entry in named if entry.parts]
             if results:
                 books.journal.results(results)
             with published(books.disk, results):
-                books.manifest.append([line_of(entry.record) for entry in batch])
+                books.manifest.append([line_of(entry.record) for entry in named])
         finally:
             for entry in batch:
                 books.claims.settle(entry.outcome.task)
-        books.journal.settle(entry.result.key for entry in batch)
-        for entry in batch:
+        books.journal.settle(entry.result.key for entry in named)
+        for entry in named:
             entry.kept.set_result(entry.receipt)
+
+    def _has_name(self, entry: _Entry) -> bool:
+        """Whether names were found for its images; where not, it alone is told."""
+        try:
+            entry.seal()
+            self._decide(entry)
+        except DiskTrouble as trouble:
+            entry.kept.set_exception(trouble)
+            with suppress(OSError):
+                for part in entry.parts:
+                    self._books.disk.set_aside(part.name)
+            return False
+        return True
 
     def _decide(self, entry: _Entry) -> None:
         """What its images will be called, what has to make way, and what its line will say."""

@@ -7,7 +7,7 @@ import os
 import secrets
 import stat
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -86,7 +86,8 @@ class Disk:
     Names are relative, with ``/`` between their parts. ``root`` itself may be a link: it is the
     user's word. Raises OSError when ``root`` cannot be opened.
 
-    ``when_full`` makes room and says whether it did: then what failed is tried once more.
+    ``when_full`` makes room, says whether it did, and counts ``n_freed``: then what failed for want
+    of it is tried once more, in whichever thread.
     ``has_synced_names`` turns False on a filesystem that cannot make names last, ``is_failing``
     True once a sync failed: from then on nobody knows what is on the disk.
     """
@@ -103,6 +104,7 @@ class Disk:
         self.is_synced = durability is Durability.POWER
         self.has_synced_names = True
         self.is_failing = False
+        self.n_freed = 0
         self.when_full: Callable[[], bool] = _no_room
         self._calls = calls or Calls()
         self._known: set[tuple[str, ...]] = set()
@@ -135,37 +137,36 @@ class Disk:
     def sync_names_of(self, files: Iterable[str]) -> None:
         """Make the names of files last: one sync for each directory."""
         for directory in dict.fromkeys(file.rpartition("/")[0] for file in files):
-            with self._beneath(f"{directory}/." if directory else ".") as (fd, _):
+            way = f"{directory}/." if directory else "."
+            with self._vital(), self._beneath(way) as (fd, _):
                 self._sync_directory(fd)
 
     def write_whole(self, name: str, pieces: Iterable[bytes]) -> None:
         """Replace a file as a whole: a reader sees the old one or the new one, nothing between."""
         temporary = f"{STATE}/{name.rsplit('/', 1)[-1]}.{secrets.token_hex(4)}.tmp"
-        with trouble(f"writing {self.root / name}"):
+        with trouble(f"writing {self.root / name}"), ExitStack() as undo:
             fd = self.open(temporary, NEW_FILE)
+            undo.callback(self._discard, temporary)  # a full disk needs the room
             try:
                 for piece in pieces:
                     self.write_all(fd, piece)
                 self.sync(fd)
             finally:
                 self.close_file(fd)
-            self.move(temporary, name)
+            self.rename(temporary, name)
+            undo.pop_all()
+            self.sync_names_of([name])
 
     def write_all(self, fd: int, piece: bytes) -> None:
         """Write all of ``piece``: a short write is continued, one for lack of room tried again."""
         rest = memoryview(piece)
         while rest:
-            try:
-                rest = rest[self._calls.write(fd, rest) :]
-            except OSError as error:
-                if error.errno not in _FULL or not self.when_full():
-                    raise
+            rest = rest[self._with_room(partial(self._calls.write, fd, rest)) :]
 
     def truncate(self, fd: int, n_bytes: int) -> None:
         """Cut a file; where that fails, nobody knows how it ends."""
-        self.is_failing, was_failing = True, self.is_failing
-        self._calls.truncate(fd, n_bytes)
-        self.is_failing = was_failing
+        with self._vital():
+            self._calls.truncate(fd, n_bytes)
 
     def sync(self, fd: int) -> None:
         """Make a file's bytes and size last; a failure is never tried again."""
@@ -277,23 +278,36 @@ class Disk:
             self.sync(fd)
 
     def _synced(self, sync: Callable[[int], None], fd: int) -> None:
-        try:
-            sync(fd)
-        except OSError as error:
-            if error.errno in _NO_SYNC_HERE and stat.S_ISDIR(os.fstat(fd).st_mode):
+        with self._vital():
+            try:
+                sync(fd)
+            except OSError as error:
+                if error.errno not in _NO_SYNC_HERE or not stat.S_ISDIR(os.fstat(fd).st_mode):
+                    raise
                 self.has_synced_names = False
-                return
-            self.is_failing = True
-            raise
 
     def _with_room(self, do: Callable[[], _T]) -> _T:
-        """Do it; where the disk is full and room can be made, do it once more."""
+        """Do it; where the disk is full and room can be made, or just was, do it once more."""
+        n_freed = self.n_freed
         try:
             return do()
         except OSError as error:
-            if error.errno not in _FULL or not self.when_full():
+            if error.errno not in _FULL or not (self.when_full() or self.n_freed > n_freed):
                 raise
         return do()
+
+    def _discard(self, name: str) -> None:
+        with suppress(OSError):
+            self.remove(name)
+
+    @contextmanager
+    def _vital(self) -> Iterator[None]:
+        """What fails in here leaves nobody sure of what is on the disk."""
+        try:
+            yield
+        except OSError:
+            self.is_failing = True
+            raise
 
 
 def orphan_of(name: str) -> str:

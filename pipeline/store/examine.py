@@ -64,13 +64,6 @@ def is_inside(name: str) -> bool:
     return has_way and parts[0] != STATE and name not in _OURS
 
 
-def sha256_in(disk: Disk, name: str) -> str:
-    """The SHA-256 of a file of the folder; raises OSError."""
-    fd = disk.open(name, _NO_WAITING)
-    with os.fdopen(fd, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def in_threads(do: Callable[[_T], _R], jobs: Iterable[_T]) -> Iterator[tuple[_T, _R]]:
     """Each of ``jobs`` with what doing it gave, in their order; a few are done ahead."""
     with ThreadPoolExecutor(_N_THREADS, thread_name_prefix="verify") as threads:

@@ -201,8 +201,9 @@ class Folder:
         opening.make_state(self._disk)
         with opening.usable(self.root):
             held = lock.take(self._disk, run=self._terms.run, wait_s=self._terms.wait_s)
+        self._is_known = not held.left_behind  # else not before what it left was looked at
         self._is_metadata_old = self._was_cut_off = held.left_behind is not None
-        undo.callback(lambda: held.release(is_clean=not self._disk.is_failing))
+        undo.callback(lambda: held.release(is_clean=self._is_known and not self._disk.is_failing))
 
     def _take_stock(self, undo: ExitStack) -> None:
         """Ours? Writable? Then read what is there and finish what was begun."""
@@ -228,6 +229,7 @@ class Folder:
                 run=self._terms.run,
             )
         )
+        self._is_known = True
 
     def _drop_old_metadata(self) -> None:
         """Once we let go, nobody knows that it lacks images; the next run writes what is missing.
@@ -273,8 +275,7 @@ class Trail:
 
     def heard(self, request_id: str) -> None:
         """The head of the reply came; raises :class:`DiskTrouble`."""
-        self._attempt.request_id = request_id
-        self._journal.heard(self._attempt)
+        self._journal.heard(self._attempt, request_id)
 
     def part(self) -> FilePart:
         """A fresh part file for an image of the reply; raises :class:`DiskTrouble`."""
@@ -283,9 +284,7 @@ class Trail:
 
     def back(self, *, cost_usd: float | None, is_maybe_billed: bool) -> None:
         """It came back without images; raises :class:`DiskTrouble`."""
-        self._attempt.cost_usd = cost_usd
-        self._attempt.is_maybe_billed = is_maybe_billed
-        self._journal.back(self._attempt)
+        self._journal.back(self._attempt, cost_usd=cost_usd, is_maybe_billed=is_maybe_billed)
 
 
 def _problem_of(image: Image) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import threading
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from pipeline.errors import DiskTrouble
@@ -17,10 +17,10 @@ from pipeline.store.attempts import (
     send_line,
 )
 from pipeline.store.durable import STATE, trouble
-from pipeline.store.log import Log
+from pipeline.store.log import Log, pieces
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from pipeline.store.attempts import Result
     from pipeline.store.durable import Disk
@@ -47,7 +47,10 @@ class Journal:
         self.attempts = attempts
         self._disk = disk
         self._writing = threading.Lock()
-        self._log = self._renewed()
+        with _new(disk, attempts.lines()) as self._log:
+            self._log.rename(JOURNAL)
+        self._log.anchor_name()
+        self._longest = max(_LONGEST_BYTES, 2 * self._log.size)
 
     def send(self, attempt: Attempt) -> None:
         """Note an attempt before it leaves."""
@@ -55,14 +58,16 @@ class Journal:
             self._log.append([send_line(attempt)])
             self.attempts.send(attempt)
 
-    def heard(self, attempt: Attempt) -> None:
-        """Note under which id the provider knows it, as soon as its reply's head is there."""
+    def heard(self, attempt: Attempt, request_id: str) -> None:
+        """Note under which id the provider knows it, as soon as its reply tells."""
         with self._writing:
+            attempt.request_id = request_id
             self._log.append([heard_line(attempt)])
 
-    def back(self, attempt: Attempt) -> None:
+    def back(self, attempt: Attempt, *, cost_usd: float | None, is_maybe_billed: bool) -> None:
         """Note how it ended without images."""
         with self._writing:
+            attempt.cost_usd, attempt.is_maybe_billed = cost_usd, is_maybe_billed
             attempt.is_back = True
             self._log.append([back_line(attempt)])
             self.attempts.forget_answered(attempt.id)
@@ -79,30 +84,45 @@ class Journal:
         with self._writing:
             for task_id, run in keys:
                 self.attempts.settle(task_id, run)
-            if self._log.size > self._longest:
-                with suppress(DiskTrouble):  # then it grows on; what must fail fails elsewhere
-                    old, self._log = self._log, self._renewed()
-                    old.close()
+        if self._log.size > self._longest:
+            with suppress(DiskTrouble):  # then it grows on; what must fail fails elsewhere
+                self._renew()
 
     def close(self) -> None:
         """Leave only what no line of the manifest tells of."""
-        with self._writing:
-            with suppress(DiskTrouble):  # the next run finds the long form and does the same
-                if not self._disk.is_failing:
-                    self._renewed().close()
-            self._log.close()
+        with suppress(DiskTrouble):  # the next run finds the long form and does the same
+            if not self._disk.is_failing:
+                self._renew()
+        self._log.close()
 
-    def _renewed(self) -> Log:
-        """The shortest journal that says the same, in the place of the one that is there."""
-        with ExitStack() as undo:
-            log = Log(self._disk, f"{JOURNAL}.tmp")
-            undo.callback(log.discard)
-            log.append(self.attempts.lines())
-            log.sync()
-            log.rename(JOURNAL)
-            undo.pop_all()
-        self._longest = max(_LONGEST_BYTES, 2 * log.size)
-        return log
+    def _renew(self) -> None:
+        """Put the shortest journal that says the same in the place of the one that is there.
+
+        Most of it is written and synced while others go on; only what they add meanwhile is copied
+        under the lock.
+        """
+        with self._writing:
+            lines, mark = list(self.attempts.lines()), self._log.size
+        with _new(self._disk, lines) as log:
+            with self._writing:
+                log.append(filter(None, [b"".join(pieces(self._log.fd, mark))]))
+                log.rename(JOURNAL)
+                old, self._log = self._log, log
+            self._longest = max(_LONGEST_BYTES, 2 * log.size)
+        old.close()
+        log.anchor_name()
+
+
+@contextmanager
+def _new(disk: Disk, lines: Iterable[bytes]) -> Iterator[Log]:
+    """A journal that lasts, under a name for the time being; discarded where that fails."""
+    with ExitStack() as undo:
+        log = Log(disk, f"{JOURNAL}.tmp")
+        undo.callback(log.discard)
+        log.append(lines)
+        log.sync()
+        yield log
+        undo.pop_all()
 
 
 def read(disk: Disk) -> tuple[Attempts, bytes]:

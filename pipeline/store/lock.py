@@ -46,7 +46,8 @@ class Lock:
     def release(self, *, is_clean: bool) -> None:
         """Let go. ``is_clean`` False leaves our name in the file: the next run will look closer."""
         if is_clean:
-            os.ftruncate(self.fd, 0)
+            with suppress(OSError):  # then the next run looks closer
+                os.ftruncate(self.fd, 0)
         os.close(self.fd)
 
 
@@ -104,8 +105,8 @@ def _flock(fd: int, wait_s: float, disk: Disk) -> None:
 def _locked(holder: Holder | None, disk: Disk) -> str:
     who = f"another run ({holder})" if holder else "another run"
     return (
-        f"{who} is writing to {disk.root}; wait for it with --wait 60, stop it,"
-        " or choose another folder with --out"
+        f"{who} is writing to {disk.root}; wait for it with --wait 60, stop it, or leave it alone"
+        " and give this one a folder of its own"
     )
 
 

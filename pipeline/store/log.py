@@ -69,10 +69,15 @@ class Log:
             self._disk.sync_content(self.fd)
 
     def rename(self, to: str) -> None:
-        """Give it another name, which lasts."""
+        """Give it another name, which lasts once :meth:`anchor_name` has been called."""
         with trouble(f"writing {self._disk.root / to}"):
-            self._disk.move(self._name, to)
+            self._disk.rename(self._name, to)
         self._name = to
+
+    def anchor_name(self) -> None:
+        """Make its name last."""
+        with trouble(f"writing {self._disk.root / self._name}"):
+            self._disk.sync_names_of([self._name])
 
     def discard(self) -> None:
         """Remove it."""

@@ -133,18 +133,6 @@ def make_state(disk: Disk) -> None:
         disk.make(ORPHANS)
 
 
-def sweep(disk: Disk, named: set[int]) -> None:
-    """Move every file under ``images/`` that no line names to the orphans.
-
-    ``named`` holds the :func:`hash` of each name a line gives: compact, and a false match only
-    leaves a file where it is.
-    """
-    with trouble(f"looking through {disk.root / IMAGES}"):
-        for name in disk.files(IMAGES):
-            if hash(name) not in named:
-                disk.set_aside(name)
-
-
 @contextmanager
 def usable(root: Path) -> Iterator[None]:
     """An OSError in here is a :class:`BadOutput`; a full or broken disk a :class:`DiskTrouble`."""

@@ -39,9 +39,11 @@ class FilePart:
         if self._is_handed_over:
             return
         self._is_handed_over = True
-        self._disk.close_file(self._fd)
         with trouble("removing a part file"):
-            self._disk.remove(self.name)
+            try:
+                self._disk.close_file(self._fd)
+            finally:
+                self._disk.remove(self.name)
 
     def hand_over(self) -> None:
         """From here on the store alone decides about it: ``discard`` does nothing any more."""

@@ -15,7 +15,15 @@ from pipeline.engine.pool import Pool
 from pipeline.engine.retry import Caps, Retry
 from pipeline.engine.stages import Guards, Stages
 from pipeline.engine.worker import Got
-from pipeline.errors import Guarded, Interrupted, Misconfigured, NotAllowed, Stop, Unreachable
+from pipeline.errors import (
+    DiskTrouble,
+    Guarded,
+    Interrupted,
+    Misconfigured,
+    NotAllowed,
+    Stop,
+    Unreachable,
+)
 from pipeline.limit.gate import Gate
 
 if TYPE_CHECKING:
@@ -412,3 +420,30 @@ def test_a_hint_that_stops_the_run_is_not_told_as_a_wait() -> None:
     world = World(lambda _, __: Failure(why=Why.THROTTLED, retry_after_s=3_600))
     run(world)
     assert world.seen(Held) == []
+
+
+def test_every_attempt_leaves_its_trail() -> None:
+    world = World(
+        lambda _, n: (
+            Failure(why=Why.LOST, answer=Answer(cost_usd=0.5), is_maybe_billed=True)
+            if n == 1
+            else MADE
+        )
+    )
+    run(world, n_tasks=1)
+    assert world.trails == {(0, 1): [(0.5, True)], (0, 2): []}
+
+
+def test_what_an_image_cost_is_noted_though_it_cannot_be_kept() -> None:
+    class Full(World):
+        async def keep(self, outcome: Outcome) -> Receipt:
+            raise DiskTrouble("full")
+
+    paid = Got(images=(), answer=Answer(cost_usd=0.25))
+    world = Full(lambda _, __: paid)
+    stop, _ = run(world, n_tasks=1)
+    assert isinstance(stop, DiskTrouble)
+    assert world.trails == {(0, 1): [(0.25, False)]}
+    untold = Full(lambda _, __: MADE)
+    run(untold, n_tasks=1)
+    assert untold.trails == {(0, 1): []}

@@ -7,6 +7,8 @@ import errno
 import json
 import os
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,20 +16,34 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from keeping import failed, files_in, image, keep_made, made, part, rows_in, task, terms
+from keeping import (
+    failed,
+    files_in,
+    image,
+    keep_made,
+    made,
+    part,
+    path_for,
+    rows_in,
+    task,
+    terms,
+)
 
 from pipeline.core.model import Why
-from pipeline.errors import DiskTrouble
+from pipeline.errors import BadOutput, DiskTrouble
 from pipeline.store import journal as journals
 from pipeline.store.attempts import Attempt, Attempts, Result, back_line, heard_line, send_line
 from pipeline.store.ballast import BALLAST, LEAST_BYTES, Ballast
 from pipeline.store.durable import Calls, Disk
 from pipeline.store.folder import Folder
 from pipeline.store.journal import JOURNAL, Journal
+from pipeline.store.part import FilePart
 from pipeline.store.status import read_status
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
+
+    from pipeline.core.model import Task
 
 AT = "2026-11-22T14:00:00.123Z"
 
@@ -327,3 +343,157 @@ def test_results_name_what_makes_way_and_what_gets_a_name() -> None:
     }
     result = Result(record=record, parts=("p",))
     assert (result.asides, result.names) == ([("x.png", "o/x.png")], [("p", "x.png")])
+
+
+async def test_an_image_that_no_name_is_found_for_costs_nobody_else_theirs(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    with Folder(tmp_path / "out", terms()) as folder:
+        (folder.root / "images").mkdir()
+        (folder.root / "images/000").symlink_to(elsewhere)
+        await asyncio.gather(keep_made(folder, 1), keep_made(folder, 1000))
+    assert not list(elsewhere.iterdir())
+    files = {
+        line["index"]: line["images"][0]["file"]
+        for line in rows_in(tmp_path / "out/manifest.jsonl")
+    }
+    assert files == {1: f"images/{task(1).id}.png", 1000: "images/001/001000.png"}
+    for file in files.values():
+        assert (tmp_path / "out" / file).read_bytes() == b"bytes"
+
+
+async def test_where_no_name_can_be_looked_for_the_image_goes_to_the_orphans(
+    tmp_path: Path,
+) -> None:
+    def broken(of: Task, number: int, extension: str) -> str:
+        if of.index == 1:
+            raise OSError(errno.EIO, "injected")
+        return path_for(of, number, extension)
+
+    with Folder(tmp_path, terms(path_for=broken)) as folder:
+        told = await asyncio.gather(
+            keep_made(folder, 1, b"one"), keep_made(folder, 2), return_exceptions=True
+        )
+        assert isinstance(told[0], DiskTrouble)
+        assert told[1] is None
+    (orphan,) = (tmp_path / ".state/orphans").iterdir()
+    assert orphan.read_bytes() == b"one"
+    assert [line["index"] for line in rows_in(tmp_path / "manifest.jsonl")] == [2]
+
+
+def test_what_is_added_while_the_journal_is_written_anew_is_in_the_new_one(tmp_path: Path) -> None:
+    (tmp_path / ".state").mkdir()
+    waiting: list[Callable[[], None]] = []
+
+    def sync(fd: int) -> None:
+        while waiting:
+            waiting.pop(0)()
+        os.fdatasync(fd)
+
+    with closing(Disk(tmp_path, calls=Calls(sync_content=sync))) as disk:
+        journal = Journal(disk, Attempts())
+        early, late = attempt(1, id="early"), attempt(1, id="late")
+        journal.send(early)
+        waiting += [
+            lambda: journal.back(early, cost_usd=None, is_maybe_billed=False),
+            lambda: journal.send(late),
+            lambda: journal.heard(late, "gen-late"),
+        ]
+        journal._renew()
+        attempts, torn = journals.read(disk)
+        journal.close()
+    assert torn == b""
+    assert [one.told()["request_id"] for one in attempts] == ["gen-late"]
+
+
+def test_where_the_new_journals_name_may_not_last_nothing_is_promised_any_more(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / ".state").mkdir()
+    is_failing = False
+
+    def sync(fd: int) -> None:
+        if is_failing:
+            raise OSError(errno.EIO, "injected")
+        os.fsync(fd)
+
+    with closing(Disk(tmp_path, calls=Calls(sync=sync))) as disk:
+        journal = Journal(disk, Attempts())
+        is_failing = True
+        with pytest.raises(DiskTrouble):
+            journal._renew()
+        assert os.fstat(journal._log.fd).st_nlink == 1
+        with pytest.raises(DiskTrouble, match="failed to take something earlier"):
+            journal.send(attempt())
+        journal.close()
+
+
+async def test_a_start_that_is_refused_does_not_forget_that_the_run_before_was_killed(
+    tmp_path: Path,
+) -> None:
+    with Folder(tmp_path / "out", terms()) as folder:
+        await keep_made(folder, 1)
+        cut = copied(folder.root, tmp_path / "cut")
+    with pytest.raises(BadOutput, match="belongs to the job"):
+        Folder(cut, terms(job="another"))
+    assert read_status(cut).is_stale
+    with Folder(cut, terms(run="r3")) as folder:
+        assert "the run before was cut off" in folder.remarks[0]
+        folder.write_metadata()
+    assert len(rows_in(cut / "metadata.jsonl")) == 1
+    assert not read_status(cut).is_stale
+
+
+def test_a_sync_that_failed_meanwhile_is_not_forgotten_by_a_cut(tmp_path: Path) -> None:
+    def cut(fd: int, n_bytes: int) -> None:
+        disk.is_failing = True  # in another thread
+        os.ftruncate(fd, n_bytes)
+
+    with closing(Disk(tmp_path, calls=Calls(truncate=cut))) as disk:
+        fd = disk.open("file", os.O_RDWR | os.O_CREAT)
+        disk.truncate(fd, 0)
+        os.close(fd)
+        assert disk.is_failing
+
+
+def test_everyone_who_met_the_full_disk_profits_from_the_room_that_was_made(tmp_path: Path) -> None:
+    (tmp_path / ".state").mkdir()
+    both = threading.Barrier(2)
+
+    def write(fd: int, piece: bytes | memoryview) -> int:
+        if not disk.n_freed:
+            both.wait(timeout=10)
+            raise OSError(errno.ENOSPC, "injected")
+        return os.write(fd, piece)
+
+    with closing(Disk(tmp_path, calls=Calls(write=write))) as disk:
+        Ballast(disk, wanted_bytes=3 << 20, freed=lambda: None)
+        with ThreadPoolExecutor(2) as threads:
+            names = ["one", "two"]
+            for written in [threads.submit(disk.write_whole, name, [b"x"]) for name in names]:
+                written.result()
+    assert {(tmp_path / name).read_bytes() for name in names} == {b"x"}
+
+
+def test_what_could_not_be_written_whole_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / ".state").mkdir()
+
+    def write(fd: int, piece: bytes | memoryview) -> int:
+        raise OSError(errno.ENOSPC, "injected")
+
+    with closing(Disk(tmp_path, calls=Calls(write=write))) as disk, pytest.raises(DiskTrouble):
+        disk.write_whole("metadata.jsonl", [b"row\n"])
+    assert files_in(tmp_path) == set()
+
+
+def test_a_part_whose_close_fails_is_the_disks_trouble_and_gone(tmp_path: Path) -> None:
+    def close(fd: int) -> None:
+        os.close(fd)
+        raise OSError(errno.EIO, "injected")
+
+    (tmp_path / ".state/parts").mkdir(parents=True)
+    with closing(Disk(tmp_path, calls=Calls(close=close))) as disk:
+        begun = FilePart(disk, "part")
+        with pytest.raises(DiskTrouble, match="Input/output error"):
+            begun.discard()
+    assert files_in(tmp_path) == set()
