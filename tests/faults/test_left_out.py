@@ -112,17 +112,17 @@ def test_an_intent_that_is_not_written_is_caught(monkeypatch: Patch) -> None:
         self.attempts.send(attempt)
 
     monkeypatch.setattr(Journal, "send", keep_to_oneself)
-    monkeypatch.setattr(Journal, "heard", lambda self, attempt: None)
+    monkeypatch.setattr(Journal, "heard", lambda self, attempt, request_id: None)
     _shows("was sent, has no line, and is not listed", kills(recorded(acts=[brief])))
 
 
 def test_an_id_that_is_not_written_is_caught(monkeypatch: Patch) -> None:
-    monkeypatch.setattr(Journal, "heard", lambda self, attempt: None)
+    monkeypatch.setattr(Journal, "heard", lambda self, attempt, request_id: None)
     _shows("is listed as None, and was heard as", kills(recorded(acts=[brief])))
 
 
 def test_an_ending_that_is_not_written_is_caught(monkeypatch: Patch) -> None:
-    monkeypatch.setattr(Journal, "back", lambda self, attempt: None)
+    monkeypatch.setattr(Journal, "back", lambda self, attempt, **how: None)
     _shows("are listed, though they were answered", kills(recorded(acts=[first])))
 
 
