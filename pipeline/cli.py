@@ -177,6 +177,7 @@ def _add_verify(commands: _Commands) -> None:
     verify.add_argument(
         "--repair", action="store_true", help="mend it; nothing that was paid for is deleted"
     )
+    _waits(verify)
 
 
 def _add_models(commands: _Commands) -> None:
@@ -251,14 +252,18 @@ def _runs(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--max-runtime", type=_seconds, metavar="2h", help="stop in time, resumable (exit 4)"
     )
-    command.add_argument(
-        "--wait", type=_seconds, metavar="SECS", default=0.0, help="wait for another run to end"
-    )
+    _waits(command)
     command.add_argument(
         "--adopt", action="store_true", help="use a folder that belongs to another job"
     )
     command.add_argument(
         "--yes", action="store_true", help="accepted for scripts: nothing is ever asked"
+    )
+
+
+def _waits(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--wait", type=_seconds, metavar="SECS", default=0.0, help="wait for another run to end"
     )
 
 

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from datetime import UTC, datetime, timedelta
+
+
+def run_name() -> str:
+    """A name for a run that is about to begin: when, UTC, and a word of its own."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
 
 
 class SystemClock:

@@ -6,14 +6,13 @@ import asyncio
 import os
 import signal
 import time
-import uuid
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from pipeline.app.clock import run_name
 from pipeline.app.onward import Selection, with_next
 from pipeline.app.prompts import keep_prompts
 from pipeline.app.wanted import Counts, Wanted, asked
@@ -133,7 +132,7 @@ def make(job: Job, manner: Manner, note: Callable[[str], None]) -> Report:
             if not manner.adopt:
                 _refuse_the_other_kind(job, folder)
             _pass_on(folder.remarks, note)
-            keep_prompts(job, folder.root, wish.prompts)
+            keep_prompts(job, folder, wish.prompts)
             n_unwanted = folder.standing().unwanted
             wanted = Wanted(wish, folder.ledger)
             if wanted.before.to_send:
@@ -325,7 +324,7 @@ def _open(job: Job, manner: Manner) -> Folder:
         Path(job.out),
         Terms(
             job=job.name,
-            run=f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}",
+            run=run_name(),
             path_for=Naming.of(job.path).path_for,
             durability=Durability(job.durability),
             wait_s=manner.wait_s,

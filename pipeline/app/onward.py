@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.core.model import Why
+from pipeline.core.model import FINAL_WHYS
 from pipeline.errors import DiskTrouble
 from pipeline.store.opening import JOB
 from pipeline.store.status import read_origin
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from pipeline.store.folder import Folder
     from pipeline.store.status import Origin
     from pipeline.view.report import Ending
-
-_FINAL = frozenset(str(why) for why in Why if why.is_final)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +41,7 @@ def with_next(ending: Ending, stop: Stop | None, folder: Folder, selection: Sele
     if isinstance(stop, DiskTrouble):  # nothing more can be read there
         return ending
     failed = {why for why, number in ending.failed_by_why.items() if number}
-    hopeful = failed - _FINAL
+    hopeful = failed - FINAL_WHYS
     is_choosy = bool(selection.whys or selection.ids)
     return replace(
         ending,

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import uuid
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.app.clock import SystemClock
+from pipeline.app.clock import SystemClock, run_name
 from pipeline.app.console import Console
 from pipeline.app.onward import run_command
 from pipeline.errors import BadJob, Stop
@@ -32,7 +30,7 @@ def perform(arguments: argparse.Namespace) -> int:
     console = Console(arguments)
     root = Path(arguments.folder)
     if arguments.repair:
-        verdict = repair(root, _signature(), job_check=problem_with_job)
+        verdict = repair(root, _signature(), job_check=problem_with_job, wait_s=arguments.wait)
     else:
         verdict = verify(root, job_check=problem_with_job)
     code = 0 if verdict.is_sound else SOMETHING_IS_WRONG
@@ -62,9 +60,7 @@ def problem_with_job(root: Path) -> str | None:
 
 
 def _signature() -> Signature:
-    return Signature(
-        run=f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}", at=SystemClock().utc()
-    )
+    return Signature(run=run_name(), at=SystemClock().utc())
 
 
 def _next(verdict: Verdict, arguments: argparse.Namespace) -> str | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.app.asking import advice_for
 from pipeline.app.prompts import found
-from pipeline.core.model import Why
+from pipeline.core.model import FINAL_WHYS
 from pipeline.errors import BadJob, Fault
 from pipeline.job.plan import tasks as tasks_of
 from pipeline.job.sources import rows
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 _BREATH = 200
 """Tasks passed over in one go: a few milliseconds."""
-_FINAL = frozenset(str(why) for why in Why if why.is_final)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +75,7 @@ class Counts:
     @property
     def to_send(self) -> int:
         """How many a run would ask for: the owed, and the failed that may succeed."""
-        return self.owed + sum(n for why, n in self.failed_by_why.items() if why not in _FINAL)
+        return self.owed + sum(n for why, n in self.failed_by_why.items() if why not in FINAL_WHYS)
 
     @property
     def failed(self) -> int:
@@ -154,7 +153,7 @@ def _unwanted(
         unwanted = set(held)
         for task_id in wanted:
             unwanted.discard(task_id)
-        return unwanted
+        return frozenset(unwanted)  # a set that lost most of what it held keeps its size
     asked = set(wanted)
     n_others = len(held) - sum(task_id in held for task_id in asked)
     return AllBut(ids=asked, n_others=n_others) if n_others > len(asked) else held - asked

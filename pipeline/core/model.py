@@ -34,7 +34,7 @@ class Why(StrEnum):
     @property
     def is_final(self) -> bool:
         """Whether a later ``run`` leaves such a task alone (``rerun`` can still ask for it)."""
-        return self in _FINAL
+        return self in FINAL_WHYS
 
     @property
     def is_the_providers_fault(self) -> bool:
@@ -42,8 +42,10 @@ class Why(StrEnum):
         return self not in _NOT_THE_PROVIDERS_FAULT
 
 
-_FINAL = frozenset({Why.REFUSED, Why.REJECTED, Why.TOO_LARGE})
-_NOT_THE_PROVIDERS_FAULT = _FINAL | {Why.NO_IMAGE}
+FINAL_WHYS: frozenset[str] = frozenset({Why.REFUSED, Why.REJECTED, Why.TOO_LARGE})
+"""Reasons after which a later ``run`` leaves a task alone, as members and as words."""
+
+_NOT_THE_PROVIDERS_FAULT = FINAL_WHYS | {Why.NO_IMAGE}
 
 
 class Keep(StrEnum):

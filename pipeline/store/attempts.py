@@ -164,7 +164,8 @@ class Attempts:
             attempt.is_back = True
         else:
             record, parts = said["result"], tuple(said["parts"])
-            if (gap := gap_in(record)) or len(parts) != len(record["images"]):
+            gap = gap_in(record)
+            if gap or "orphaned" not in record or len(parts) != len(record["images"]):
                 raise ValueError(f"not a result: {gap or 'parts and images do not match'}")
             result = Result(record=record, parts=parts)
             self.results[result.key] = result

@@ -11,9 +11,9 @@ from pipeline.store import journal as journals
 from pipeline.store.attempts import Attempts
 from pipeline.store.durable import ORPHANS, PARTS, STATE
 from pipeline.store.findings import Finding, Kind
+from pipeline.store.likeness import agrees
 from pipeline.store.metadata import METADATA
 from pipeline.store.opening import OWNER
-from pipeline.store.recovery import agrees
 from pipeline.store.status import PLAN, read_wanted
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from pipeline.store.attempts import Result
     from pipeline.store.durable import Disk
+    from pipeline.store.ledger import Ledger
 
 
 def journal_of(disk: Disk) -> tuple[Attempts, list[tuple[int, bytes]]]:
@@ -85,16 +86,20 @@ def remarks_on(disk: Disk) -> Iterator[str]:
 
 
 def flaw_of_metadata(disk: Disk, rows: Iterable[bytes]) -> Finding | None:
-    """What is wrong with ``metadata.jsonl``, which should hold exactly ``rows``."""
+    """What is wrong with ``metadata.jsonl``, which should hold exactly ``rows`` where it is."""
     try:
         fd = disk.open(METADATA, os.O_RDONLY)
     except FileNotFoundError:
-        detail = "missing" if next(iter(rows), None) else None
-    else:
-        with os.fdopen(fd, "rb") as file:
-            is_so = all(file.read(len(row)) == row for row in rows) and not file.read(1)
-        detail = None if is_so else "not what the manifest says"
-    return Finding(kind=Kind.METADATA, file=METADATA, detail=detail) if detail else None
+        return None
+    with os.fdopen(fd, "rb") as file:
+        if all(file.read(len(row)) == row for row in rows) and not file.read(1):
+            return None
+    return Finding(kind=Kind.METADATA, file=METADATA, detail="not what the manifest says")
+
+
+def lacks_metadata(disk: Disk, ledger: Ledger) -> bool:
+    """Whether images are made and ``metadata.jsonl`` is not there: a run that stops leaves none."""
+    return ledger.counts().made > 0 and not disk.has(METADATA)
 
 
 def _is_noted(attempts: Attempts, line: bytes) -> bool:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import os
-import stat
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pipeline.store.decoding import problem_of
 from pipeline.store.durable import STATE
 from pipeline.store.findings import Flaw, Kind
+from pipeline.store.likeness import NO_WAITING, unlikeness
 from pipeline.store.manifest import MANIFEST
 from pipeline.store.metadata import METADATA
 from pipeline.store.opening import JOB
@@ -28,15 +26,6 @@ _R = TypeVar("_R")
 _N_THREADS = max(2, min(8, os.cpu_count() or 2))
 _AHEAD = 4  # of work for each thread
 _OURS = frozenset({MANIFEST, METADATA, JOB})
-_NO_WAITING = os.O_RDONLY | os.O_NONBLOCK  # whoever put a pipe there keeps nobody waiting
-_BLOCKED = "one of its directories is a link or a file now; put the directory itself back"
-_BY_ERRNO = {
-    errno.ENOENT: Flaw(kind=Kind.MISSING),
-    errno.ELOOP: Flaw(kind=Kind.NOT_A_FILE, detail="a link"),
-    errno.ENOTDIR: Flaw(kind=Kind.BLOCKED, detail=_BLOCKED),
-    errno.ENXIO: Flaw(kind=Kind.NOT_A_FILE, detail="a socket"),
-    errno.ENAMETOOLONG: Flaw(kind=Kind.OUTSIDE, detail="no file can have that name"),
-}
 
 
 def flaw_of(disk: Disk, image: Mapping[str, Any], *, is_deep: bool = True) -> Flaw | None:
@@ -47,14 +36,11 @@ def flaw_of(disk: Disk, image: Mapping[str, Any], *, is_deep: bool = True) -> Fl
     if not is_inside(image["file"]):
         return Flaw(kind=Kind.OUTSIDE, detail="no place for an image")
     try:
-        fd = disk.open(image["file"], _NO_WAITING)
-        try:
-            return _flaw_in(fd, image, is_deep=is_deep)
-        finally:
-            os.close(fd)
+        flaw = unlikeness(disk, image["file"], image, is_deep=is_deep)
+        return flaw or (_problem_of(disk, image) if is_deep else None)
     except OSError as error:
         told = os.strerror(error.errno) if error.errno else str(error)
-        return _BY_ERRNO.get(error.errno or 0, Flaw(kind=Kind.UNREADABLE, detail=told))
+        return Flaw(kind=Kind.UNREADABLE, detail=told)
 
 
 def is_inside(name: str) -> bool:
@@ -77,19 +63,8 @@ def in_threads(do: Callable[[_T], _R], jobs: Iterable[_T]) -> Iterator[tuple[_T,
             yield done, future.result()
 
 
-def _flaw_in(fd: int, image: Mapping[str, Any], *, is_deep: bool) -> Flaw | None:
-    there = os.fstat(fd)
-    if not stat.S_ISREG(there.st_mode):
-        what = "a directory" if stat.S_ISDIR(there.st_mode) else "a device or a pipe"
-        return Flaw(kind=Kind.NOT_A_FILE, detail=what)
-    if there.st_size != image["bytes"]:
-        told = f"{there.st_size:,} bytes, its line says {image['bytes']:,}"
-        return Flaw(kind=Kind.WRONG_SIZE, detail=told)
-    if not is_deep:
-        return None
-    with os.fdopen(fd, "rb", closefd=False) as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != image["sha256"]:
-            return Flaw(kind=Kind.WRONG_CONTENT, detail="its SHA-256 is not the one in its line")
-        file.seek(0)
+def _problem_of(disk: Disk, image: Mapping[str, Any]) -> Flaw | None:
+    """What is wrong with its pixels."""
+    with os.fdopen(disk.open(image["file"], NO_WAITING), "rb") as file:
         problem = problem_of(file, image["media_type"])
     return Flaw(kind=Kind.UNDECODABLE, detail=problem) if problem else None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from pipeline.errors import DiskTrouble
-from pipeline.store import lock, opening, recovery, status
+from pipeline.store import lock, opening, prompts, recovery, status
 from pipeline.store.attempts import Attempt
 from pipeline.store.ballast import Ballast
 from pipeline.store.choice import Chosen, choose
@@ -153,6 +153,12 @@ class Folder:
             is_news = self._disk.read(opening.JOB) != job.encode()
         if is_news:
             self._disk.write_whole(opening.JOB, [job.encode()])
+
+    def keep_prompts(
+        self, *, seen_from: str, file: str | None = None, read: Path | None = None
+    ) -> None:
+        """Keep a copy of the prompts; see :func:`pipeline.store.prompts.keep`."""
+        prompts.keep(self._disk, seen_from=seen_from, file=file, read=read)
 
     def note_plan(
         self,

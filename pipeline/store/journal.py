@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import threading
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from pipeline.store.attempts import (
 )
 from pipeline.store.durable import STATE, trouble
 from pipeline.store.log import Log, pieces
+from pipeline.store.replay import damage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -29,10 +29,6 @@ if TYPE_CHECKING:
 JOURNAL = f"{STATE}/journal.jsonl"
 
 _LONGEST_BYTES = 4 << 20
-_DAMAGED = (
-    "{path} is damaged at line {number}, before its end; `imagebatch verify --repair {folder}`"
-    " sets what is damaged aside and keeps the rest"
-)
 
 
 class Journal:
@@ -141,8 +137,7 @@ def read(disk: Disk) -> tuple[Attempts, bytes]:
         except ValueError:
             if number == len(lines):
                 return attempts, line
-            where = {"path": disk.root / JOURNAL, "folder": shlex.quote(str(disk.root))}
-            raise DiskTrouble(_DAMAGED.format(number=number, **where)) from None
+            raise damage(disk.root / JOURNAL, number, folder=disk.root) from None
     return attempts, b""
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from pipeline.core.model import Why
+from pipeline.core.model import FINAL_WHYS, Why
 from pipeline.errors import BadUsage
 from pipeline.store.gist import gists_of
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 _MADE = "made"
 _WORDS = (_MADE, *map(str, Why))
-_FINAL = frozenset(str(why) for why in Why if why.is_final)
 _AT_ONCE = 256  # lines
 _PLACES = 1 << 16  # for words, in the number that tells of an id
 
@@ -180,7 +179,7 @@ class Ledger:
     def owes(self, task_id: str) -> bool:
         """Whether ``run`` asks for it: not made, and not failed for good."""
         word = self.word_of(task_id)
-        return word is None or (word != _MADE and word not in _FINAL)
+        return word is None or (word != _MADE and word not in FINAL_WHYS)
 
     def word_of(self, task_id: str) -> str | None:
         """``made``, why it failed, or None where no line tells of it."""

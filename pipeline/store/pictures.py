@@ -11,7 +11,7 @@ from pipeline.store.findings import Finding, Flaw, Kind
 from pipeline.store.opening import IMAGES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from pipeline.store.durable import Disk
     from pipeline.store.ledger import Ledger
@@ -82,6 +82,15 @@ class Pictures:
         """These lines hold no more: what seemed wrong with them is not."""
         for offset in offsets:
             self.wrong.pop(offset, None)
+
+    def excuse(self, files: Collection[str]) -> None:
+        """These files are about to be another task's: what seemed wrong with them is not."""
+        for offset, flaws in tuple(self.wrong.items()) if files else ():
+            left = {file: flaw for file, flaw in flaws.items() if file not in files}
+            if left:
+                self.wrong[offset] = left
+            else:
+                del self.wrong[offset]
 
     def _images(self) -> Iterator[tuple[int, dict[str, Any]]]:
         """Each image with the offset of its line; notes whose its name is."""

@@ -65,16 +65,16 @@ def copy_of(root: Path, file: str) -> Path | None:
     return copy if copy.is_file() else None
 
 
-def keep(root: Path, *, seen_from: str, file: str | None = None, read: Path | None = None) -> None:
+def keep(disk: Disk, *, seen_from: str, file: str | None = None, read: Path | None = None) -> None:
     """Note where the tasks come from, and copy the prompts where they are news; we hold the lock.
 
     ``file`` is what the job calls them, ``read`` where they are: the file itself, what standard
     input was spooled to, or the copy. Raises :class:`DiskTrouble`.
     """
-    with trouble(f"keeping a copy of the prompts in {root}"), closing(Disk(root)) as disk:
+    with trouble(f"keeping a copy of the prompts in {disk.root}"):
         before = _noted(disk)
         now = Source(seen_from=seen_from)
-        if before and before.copy and read == root / before.copy:
+        if before and before.copy and read == disk.root / before.copy:
             now = Source(seen_from=seen_from, file=before.file, stamp=before.stamp)
         elif file is not None and read is not None:
             with read.open("rb") as prompts:

@@ -5,28 +5,21 @@ Everything here can be done twice, and can itself be killed at any point.
 
 from __future__ import annotations
 
-import errno
-import os
-import stat
-from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline.store import journal as journals
 from pipeline.store.ballast import BALLAST
 from pipeline.store.durable import PARTS, STATE, orphan_of, trouble
-from pipeline.store.log import pieces, set_aside
+from pipeline.store.likeness import agrees
+from pipeline.store.log import set_aside
 from pipeline.store.publication import published
 from pipeline.store.record import line_of, run_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from pipeline.store.attempts import Attempts, Result
     from pipeline.store.durable import Disk
     from pipeline.store.ledger import Ledger
     from pipeline.store.manifest import Manifest
-
-_NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO}
 
 
 def recover(disk: Disk, manifest: Manifest, ledger: Ledger) -> tuple[Attempts, int]:
@@ -65,26 +58,6 @@ def adopt(disk: Disk, manifest: Manifest, attempts: Attempts) -> int:
                 _give_up(disk, result)
     attempts.results.clear()
     return n_adopted
-
-
-def agrees(disk: Disk, name: str, image: Mapping[str, Any]) -> bool:
-    """Whether a file is the image that a record tells of, by size and content."""
-    try:
-        fd = disk.open(name, os.O_RDONLY | os.O_NONBLOCK)
-    except OSError as error:
-        if error.errno in _NOT_THERE:
-            return False
-        raise
-    try:
-        found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode) or found.st_size != image["bytes"]:
-            return False
-        content = sha256()
-        for piece in pieces(fd, 0):
-            content.update(piece)
-        return bool(content.hexdigest() == image["sha256"])
-    finally:
-        os.close(fd)
 
 
 def _give_up(disk: Disk, result: Result) -> None:

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 
 from pipeline.store import journal as journals
 from pipeline.store import lock, opening, recovery
-from pipeline.store.beside import flaw_of_metadata, is_whole, journal_of, unreadable_in
+from pipeline.store.beside import (
+    flaw_of_metadata,
+    is_whole,
+    journal_of,
+    lacks_metadata,
+    unreadable_in,
+)
 from pipeline.store.durable import PARTS, Disk, trouble
 from pipeline.store.examine import flaw_of
 from pipeline.store.findings import Kind
@@ -35,16 +41,23 @@ if TYPE_CHECKING:
 
 
 def repair(
-    root: Path, signature: Signature, *, job_check: JobCheck, calls: Calls | None = None
+    root: Path,
+    signature: Signature,
+    *,
+    job_check: JobCheck,
+    wait_s: float = 0.0,
+    calls: Calls | None = None,
 ) -> Verdict:
     """Mend a folder and tell what was wrong, and what of it still is.
+
+    ``wait_s``: how long to wait for a run that is going on.
 
     It can be done twice, and be killed at any point. Raises :class:`BadUsage` where there is no
     output folder, :class:`Locked` while a run is going on, :class:`DiskTrouble`.
     """
     with trouble(f"repairing {opening.find(root)}"), closing(Disk(root, calls=calls)) as disk:
         opening.make_state(disk)
-        held = lock.take(disk, run=signature.run)
+        held = lock.take(disk, run=signature.run, wait_s=wait_s)
         is_done = False
         try:
             verdict = _repaired(disk, signature, job_check)
@@ -162,7 +175,7 @@ def _mend_files(disk: Disk, look: Look, signature: Signature) -> int:
     with closing(Manifest(disk, ledger)) as manifest:
         n_owed = Restorer(disk, manifest, look.pictures, signature).restore()
         rows = metadata_of(manifest, ledger.offsets_of_made())
-        if flaw_of_metadata(disk, rows):
+        if lacks_metadata(disk, ledger) or flaw_of_metadata(disk, rows):
             rows = metadata_of(manifest, ledger.offsets_of_made())
             disk.write_whole(METADATA, rows)
     return n_owed

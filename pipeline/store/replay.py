@@ -19,10 +19,6 @@ if TYPE_CHECKING:
 
 _WORTH_A_PROCESS_BYTES = 32 << 20  # read in some 0.1 s: what it takes to start one
 _MOST_PROCESSES = 4
-_DAMAGED = (
-    "{path} is damaged at line {number}, before its end; `imagebatch verify --repair {folder}`"
-    " sets what is damaged aside and keeps the rest"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +40,8 @@ def replay(
     is read by several processes, a stretch each: parsing is all the work there is.
     """
     size = os.fstat(fd).st_size
-    first, *others = _stretches(
-        fd, size, min(_n_cores(), _MOST_PROCESSES, 1 + size // n_bytes_each)
-    )
+    n_stretches = min(_n_cores(), _MOST_PROCESSES, 1 + size // n_bytes_each)
+    first, *others = _stretches(fd, n_stretches, head=min(2 * n_bytes_each, size // 2))
     with ExitStack() as stack:
         beside = [(one, stack.enter_context(Beside(fd, one))) for one in others]
         sound = read(fd, first, ledger)
@@ -56,17 +51,31 @@ def replay(
     if sound < size:
         torn = lines_in(fd, Stretch(sound, size)).readline()
         if sound + len(torn) < size:
-            folder = shlex.quote(str(path.parent))
-            raise DiskTrouble(_DAMAGED.format(path=path, number=ledger.n_lines + 1, folder=folder))
+            raise damage(path, ledger.n_lines + 1, folder=path.parent)
     is_unterminated = sound == size > 0 and os.pread(fd, 1, size - 1) != b"\n"
     return End(sound=sound, size=size, is_unterminated=is_unterminated)
 
 
-def _stretches(fd: int, size: int, n: int) -> list[Stretch]:
-    """About equal stretches, ``n`` at most, which begin where lines do."""
+def damage(path: Path, number: int, *, folder: Path) -> DiskTrouble:
+    """What to raise where a line of a log is none of ours and its end is not torn there.
+
+    ``number`` counts from 1; ``folder`` is the output folder.
+    """
+    return DiskTrouble(
+        f"{path} is damaged at line {number}, before its end; `imagebatch verify --repair"
+        f" {shlex.quote(str(folder))}` sets what is damaged aside and keeps the rest"
+    )
+
+
+def _stretches(fd: int, n: int, *, head: int) -> list[Stretch]:
+    """About equal stretches, ``n`` at most, which begin where lines do.
+
+    The first has ``head`` bytes more: the other processes have to start, and to tell.
+    """
+    size = os.fstat(fd).st_size
     starts = {0, size}
     for number in range(1, n):
-        about = size * number // n
+        about = head + (size - head) * number // n
         starts.add(about + len(lines_in(fd, Stretch(about, size)).readline()))
     return [Stretch(*ends) for ends in pairwise(sorted(starts))] or [Stretch(0, 0)]
 

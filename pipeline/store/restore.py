@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from pipeline.core.model import Why
 from pipeline.store.durable import ORPHANS, Disk
 from pipeline.store.findings import Kind
+from pipeline.store.likeness import agrees
 from pipeline.store.record import line_of
-from pipeline.store.recovery import agrees
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -3,52 +3,18 @@
 from __future__ import annotations
 
 import json
-import operator
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from pipeline.store.gist import Gist, gap_of
 from pipeline.store.record import line_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
-# Every field that all lines ever written have; later ones were added to them.
-_OF_A_RECORD: dict[str, type | tuple[type, ...]] = {
-    "id": str,
-    "status": str,
-    "why": (str, type(None)),
-    "index": int,
-    "sample": int,
-    "prompt": str,
-    "model": str,
-    "served_model": object,
-    "params": dict,
-    "vars": dict,
-    "meta": dict,
-    "images": list,
-    "text": object,
-    "detail": object,
-    "attempts": int,
-    "request_id": object,
-    "usage": object,
-    "cost_usd": (int, float, type(None)),
-    "provider": str,
-    "started_at": str,
-    "finished_at": str,
-    "latency_s": (int, float, type(None)),
-    "run": str,
-}
-_OF_AN_IMAGE: dict[str, type | tuple[type, ...]] = {
-    "file": str,
-    "sha256": str,
-    "bytes": int,
-    "media_type": str,
-    "width": int,
-    "height": int,
-}
-_RECORD = operator.itemgetter(*_OF_A_RECORD)
-_IMAGE = operator.itemgetter(*_OF_AN_IMAGE)
 _START = b'{"id":'
 _MARK = "\udc80"  # as ``surrogateescape`` marks bytes that are no UTF-8
 _LOST = re.compile("[\udc80-\udcff]")
@@ -72,18 +38,10 @@ class Salvaged:
 
 def gap_in(record: Mapping[str, Any]) -> str | None:
     """What a record does not say, or says wrongly, None where it says everything."""
-    if not _fits(record, _RECORD, _OF_A_RECORD):
-        return _gap(record, _OF_A_RECORD)
-    if record["status"] not in {"made", "failed"}:
-        return "status is neither made nor failed"
-    if record["status"] == "made" and not record["images"]:
-        return "made, but it names no image"
-    for image in record["images"]:
-        if not isinstance(image, dict):
-            return "images holds something else"
-        if not _fits(image, _IMAGE, _OF_AN_IMAGE):
-            return f"images: {_gap(image, _OF_AN_IMAGE)}"
-    return None
+    try:
+        return gap_of(msgspec.convert(record, Gist))
+    except msgspec.ValidationError as error:
+        return str(error)
 
 
 def salvaged_from(line: bytes) -> Iterator[Salvaged]:
@@ -123,25 +81,3 @@ def _salvaged(record: Any, line: bytes | None) -> Salvaged | None:
         return Salvaged(record=record, line=line, is_whole=True)
     record["warnings"] = [*(record.get("warnings") or ()), _MENDED]
     return Salvaged(record=record, line=line_of(record), is_whole=False)
-
-
-def _fits(
-    said: Mapping[str, Any],
-    values_of: Callable[[Mapping[str, Any]], tuple[Any, ...]],
-    fields: Mapping[str, type | tuple[type, ...]],
-) -> bool:
-    """Whether every field is there and of its type; a million lines are looked at this way."""
-    try:
-        return all(map(isinstance, values_of(said), fields.values()))
-    except KeyError:
-        return False
-
-
-def _gap(said: Mapping[str, Any], fields: Mapping[str, type | tuple[type, ...]]) -> str | None:
-    """The first field that is missing or of another type."""
-    for name, kind in fields.items():
-        if name not in said:
-            return f"{name} is missing"
-        if not isinstance(said[name], kind):
-            return f"{name} is of the wrong type"
-    return None

@@ -10,7 +10,9 @@ from pipeline.store.beside import (
     findings_in_journal,
     findings_in_state,
     flaw_of_metadata,
+    is_whole,
     journal_of,
+    lacks_metadata,
     remarks_on,
 )
 from pipeline.store.durable import Disk, trouble
@@ -19,7 +21,7 @@ from pipeline.store.ledger import Ledger
 from pipeline.store.lines import findings_in, lines_in, opened
 from pipeline.store.lock import holder_of
 from pipeline.store.manifest import MANIFEST
-from pipeline.store.metadata import metadata_of
+from pipeline.store.metadata import METADATA, metadata_of
 from pipeline.store.opening import JOB, find
 from pipeline.store.pictures import Pictures
 from pipeline.store.record import run_of
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
+    from pipeline.store.attempts import Result
     from pipeline.store.lines import Opened
 
     JobCheck: TypeAlias = Callable[[Path], str | None]
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
 
 _OF_A_CUT = frozenset({Kind.LEFTOVER, Kind.UNFINISHED, Kind.METADATA})
 _CUT_OFF = "the last run was cut off: the next one finishes and clears what it had begun"
+_NO_METADATA = f"{METADATA} is missing: the next run writes it"
 _RUNNING = "a run is going on: what it has not finished yet is left out"
 
 
@@ -63,6 +67,7 @@ class Look:
         self._manifest = manifest
         self._n_maybe_billed = 0
         self._awaited: set[str] = set()  # files whose line was about to be written
+        self._changing: set[str] = set()  # files that were about to be another task's
         self._is_ours = is_ours
         self._run = self._run_going_on()
         self._was_cut_off = not (is_ours or self._run) and holder_of(disk)[0] is not None
@@ -81,13 +86,13 @@ class Look:
         self._n_maybe_billed = self.ledger.maybe_billed + len(unanswered)
         if not self._run:
             yield from self._not_expected(findings_in_journal(self._disk, attempts, damaged))
-            results = attempts.results.values()
-            self._awaited = {one["file"] for result in results for one in result.record["images"]}
+            self._expect(attempts.results.values())
             yield from self._not_expected(findings_in_state(self._disk))
 
     def at_files(self, *, is_deep: bool = True) -> Iterator[Finding]:
         """Every image of every made task, then what nobody names, then metadata.jsonl."""
         self.pictures.look(is_deep=is_deep)
+        self.pictures.excuse(self._changing)
         unnamed = [name for name in self.pictures.unnamed() if name not in self._awaited]
         if self._manifest.has_grown() or self._run_going_on():
             self._run = self._run or "one that has begun since"
@@ -118,6 +123,14 @@ class Look:
             is_running=self._run is not None,
         )
 
+    def _expect(self, results: Iterable[Result]) -> None:
+        """What results without a line leave behind, named or not yet: they are told as a whole."""
+        for result in results:
+            files = {file for _, file in result.names}
+            self._awaited |= files
+            if is_whole(self._disk, result):
+                self._changing |= files.union(file for file, _ in result.asides)
+
     def _not_expected(self, findings: Iterable[Finding]) -> Iterator[Finding]:
         """Less what a run that was cut off leaves behind: the next one sees to it unasked."""
         return (one for one in findings if not (self._was_cut_off and one.kind in _OF_A_CUT))
@@ -127,6 +140,8 @@ class Look:
             yield _RUNNING
         if self._was_cut_off:
             yield _CUT_OFF
+        if not self._run and lacks_metadata(self._disk, self.ledger):
+            yield _NO_METADATA
 
     def _run_going_on(self) -> str | None:
         holder, is_running = holder_of(self._disk)

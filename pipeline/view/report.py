@@ -6,7 +6,7 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipeline.core.model import Why
+from pipeline.core.model import FINAL_WHYS
 from pipeline.view.wording import Style, count, duration, money, printable, rate, reasons
 
 if TYPE_CHECKING:
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from pipeline.view.tally import Tally
 
 _PLAIN = Style()
-_FINAL = frozenset(str(why) for why in Why if why.is_final)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +58,7 @@ def next_command(ending: Ending) -> str:
     """
     folder = shlex.quote(ending.output)
     failed = {why for why, number in ending.failed_by_why.items() if number}
-    if ending.owed or failed - _FINAL or ending.exit_code not in {0, 3}:
+    if ending.owed or failed - FINAL_WHYS or ending.exit_code not in {0, 3}:
         return ending.again
     if failed:
         return ending.rerun or f"imagebatch rerun {folder} --why {','.join(sorted(failed))}"

@@ -20,14 +20,6 @@ class Holder(Protocol):
     """The run that writes to the folder; ``str`` says who it is."""
 
     @property
-    def pid(self) -> int:
-        """Its process."""
-
-    @property
-    def host(self) -> str:
-        """Its machine."""
-
-    @property
     def since(self) -> str:
         """When it started, UTC, ISO 8601."""
 
@@ -115,6 +107,10 @@ class Standing(Protocol):
         """Whether a run is going on."""
 
     @property
+    def running_pid(self) -> int | None:
+        """Its process."""
+
+    @property
     def is_stale(self) -> bool:
         """Whether the last run ended without letting go."""
 
@@ -158,7 +154,7 @@ def status_json(standing: Standing) -> dict[str, Any]:
         "started_at": standing.started_at,
         "finished_at": standing.finished_at,
         "running": standing.is_running,
-        "running_pid": holder.pid if holder and standing.is_running else None,
+        "running_pid": standing.running_pid,
         "running_since": holder.since if holder and standing.is_running else None,
         "stale": standing.is_stale,
     }

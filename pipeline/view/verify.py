@@ -88,6 +88,10 @@ class Verdict(Protocol):
     def n_maybe_billed(self) -> int:
         """Attempts that left and were never answered."""
 
+    @property
+    def is_running(self) -> bool:
+        """Whether a run was going on."""
+
 
 def verify_text(verdict: Verdict, *, next_command: str | None, style: Style = _PLAIN) -> str:
     """The lines of ``verify``: a line for each finding, the first 20, then all in all."""
@@ -119,6 +123,7 @@ def verify_json(verdict: Verdict, *, exit_code: int) -> Iterator[dict[str, Any]]
         "repaired": verdict.n_repaired,
         "owed_again": verdict.n_owed_again,
         "maybe_billed": verdict.n_maybe_billed,
+        "running": verdict.is_running,
     }
 
 

@@ -50,12 +50,16 @@ def test_the_next_command_works_without_them(desk: Desk, provider: Serving) -> N
         assert "next: imagebatch run job.yaml" in stopped.out
         nothing = desk.run("run", "job.yaml", "--json")
         assert (nothing.code, nothing.summary["made"]) == (0, 2)
+        told = "<stdin> brings nothing: going on from the copy in out/.state/prompts.jsonl"
+        assert told in nothing.err
+        assert told in desk.run("plan", "job.yaml").err
         master, slave = os.openpty()
         with desk.started("run", "job.yaml", "--json", stdin=slave) as process:
             terminal = ended(process)
         os.close(master)
         os.close(slave)
         assert (terminal.code, terminal.summary["made"]) == (0, 2)
+        assert told in terminal.err
         assert there.bill()["requests"] == 2
 
 

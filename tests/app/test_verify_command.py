@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from commands import next_event
 
-from pipeline.core.simulation import Simulation
+from pipeline.core.simulation import FaultRule, Simulation
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from commands import Desk, Serving
 
 SMALL = Simulation(latency_s=0, image_size="64x64")
@@ -146,7 +148,21 @@ def test_beside_a_run_it_finds_nothing_wrong_and_repairs_nothing(
     assert any("a run is going on" in one.get("detail", "") for one in told.objects)
     assert refused.code == 75
     assert "another run" in refused.err
+    assert told.summary["running"] is True
     assert desk.run("verify", "out").code == 0
+
+
+def test_a_repair_waits_for_a_run_to_end(desk: Desk, provider: Serving) -> None:
+    slow = Simulation(latency_s=0.3, latency_p99_s=0.6, image_size="64x64")
+    with provider(slow) as there:
+        desk.job([f"prompt {n}" for n in range(8)], base_url=there.base_url)
+        with desk.started("run", "job.yaml", "--json") as process:
+            next_event(process, "made")
+            waited = desk.run("verify", "out", "--repair", "--wait", "30", "--json")
+            out, _ = process.communicate(timeout=30)
+    assert process.returncode == 0, out
+    assert (waited.code, waited.summary["made"]) == (0, 8)
+    assert waited.summary["running"] is False
 
 
 def test_requests_that_may_have_been_billed_are_told_and_not_wrong(made: Desk) -> None:
@@ -160,9 +176,70 @@ def test_requests_that_may_have_been_billed_are_told_and_not_wrong(made: Desk) -
     assert made.run("verify", "out").out.endswith("checked · maybe billed 1\n")
 
 
-def test_what_a_killed_run_left_behind_is_told_by_its_file(made: Desk) -> None:
+def test_metadata_that_a_stopped_run_left_out_is_a_remark_and_written_by_the_next(
+    made: Desk, provider: Serving
+) -> None:
+    metadata = made.out / "metadata.jsonl"
+    as_it_was = metadata.read_bytes()
+    metadata.unlink()
+    told = made.run("verify", "out")
+    assert told.code == 0
+    assert "metadata.jsonl is missing: the next run writes it\nsound: " in told.out
+    with provider(SMALL) as there:
+        made.provider(there.base_url)
+        assert made.run("run", "job.yaml").code == 0
+    assert metadata.read_bytes() == as_it_was
+    metadata.unlink()
+    repaired = made.run("verify", "out", "--repair", "--json")
+    assert (repaired.code, repaired.summary["findings"]) == (0, {})
+    assert metadata.read_bytes() == as_it_was
+    metadata.write_bytes(as_it_was[:-9])
+    assert made.run("verify", "out").code == 3
+
+
+def test_a_folder_that_holds_no_image_lacks_no_metadata(desk: Desk, provider: Serving) -> None:
+    with provider(Simulation(latency_s=0, rules=(FaultRule(fault="refused"),))) as there:
+        desk.job(["a"], base_url=there.base_url)
+        assert desk.run("run", "job.yaml").code == 3
+    (desk.out / "metadata.jsonl").unlink(missing_ok=True)
+    for words in ((), ("--repair",)):
+        told = desk.run("verify", "out", *words)
+        assert (told.code, "metadata" in told.out) == (0, False)
+
+
+def _without_prompt(line: dict[str, Any]) -> None:
+    line.update(status="failed", why="refused", images=[])
+    del line["prompt"]
+
+
+def _without_file(line: dict[str, Any]) -> None:
+    del line["images"][0]["file"]
+
+
+def _nothing_said_of_the_references(line: dict[str, Any]) -> None:
+    line.update(status="failed", why="refused", images=[], references=[{}])
+
+
+@pytest.mark.parametrize("hurt", [_without_prompt, _without_file, _nothing_said_of_the_references])
+def test_a_line_that_lacks_what_is_read_later_stops_every_command_and_names_the_repair(
+    made: Desk, hurt: Callable[[dict[str, Any]], None]
+) -> None:
+    lines = made.lines
+    hurt(lines[3])
     (made.out / "metadata.jsonl").unlink()
-    assert made.run("verify", "out").out.startswith("metadata.jsonl: missing\n")
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (made.out / "manifest.jsonl").write_text(text)
+    for words in (("run", "job.yaml"), ("rerun", "out"), ("status", "out"), ("plan", "job.yaml")):
+        told = made.run(*words)
+        assert (told.code, "Traceback" in told.err) == (74, False), words
+        assert "damaged at line 4" in told.err
+        assert "imagebatch verify --repair" in told.err
+    assert made.run("verify", "out", "--json").summary["findings"]["damaged_line"] == 1
+    assert made.run("verify", "out", "--repair").code == 0
+    assert made.run("status", "out").code == 0
+
+
+def test_a_job_that_was_lost_is_left_to_the_next_run(made: Desk) -> None:
     (made.out / "job.yaml").unlink()
     told = made.run("verify", "out")
     assert "job.yaml: missing; the next run writes it" in told.out

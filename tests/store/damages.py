@@ -343,7 +343,6 @@ DAMAGES = [
     Damage(
         name="an image damaged in its part", do=_unfinished_and_lost, kind="unfinished", n_owed=1
     ),
-    Damage(name="no metadata", do=lambda f: (f.root / "metadata.jsonl").unlink(), kind="metadata"),
     Damage(name="stale metadata", do=_stale, kind="metadata"),
     Damage(
         name="no job",

@@ -11,11 +11,12 @@ import orjson
 from pipeline.core.model import Answer, Course, Failed, Image, Made, Task, Why
 from pipeline.store.folder import Folder, Terms
 from pipeline.store.part import FilePart
+from pipeline.store.record import record_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pipeline.core.model import Part
+    from pipeline.core.model import Outcome, Part
 
 
 _numbers = itertools.count()
@@ -62,6 +63,23 @@ def made(of: Task, *images: Image, **changes: Any) -> Made:
 
 def failed(of: Task, why: Why = Why.REFUSED, **changes: Any) -> Failed:
     return Failed(task=of, why=why, answer=Answer(detail="no"), course=course(**changes))
+
+
+def record(
+    outcome: Outcome, *, n_images: int = 1, run: str = "r", **changes: Any
+) -> dict[str, Any]:
+    """What the line of an outcome says; of one that is made with images nobody has."""
+    said = record_of(outcome, files=[], run=run)
+    if isinstance(outcome, Made):
+        names = (f"images/{outcome.task.index}-{number}.png" for number in range(n_images))
+        said["images"] = [pictured(name) for name in names]
+    return said | changes
+
+
+def pictured(file: str) -> dict[str, Any]:
+    """What a line says of an image."""
+    size = {"bytes": 5, "media_type": "image/png", "width": 1024, "height": 768}
+    return {"file": file, "sha256": "0" * 64, **size}
 
 
 def path_for(of: Task, number: int, extension: str) -> str:

@@ -2,25 +2,52 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from keeping import failed, made, task
+from keeping import failed, made, pictured, record, task
 
 from pipeline.core.model import Outcome, Why
 from pipeline.errors import BadUsage
 from pipeline.store.ledger import AllBut, Ledger
-from pipeline.store.record import line_of, record_of
+from pipeline.store.record import line_of
 
 
 def _outcome(number: int, why: Why | None) -> Outcome:
     return made(task(number)) if why is None else failed(task(number), why)
 
 
+_MADE, _FAILED = record(made(task(1))), record(failed(task(1)))
+_OF_LATER_VERSIONS = {"aspect_ratio", "image_size", "seed", "keep", "maybe_billed"} | {
+    "orphaned",
+    "warnings",
+    "references",
+}
+
+
+def _without(said: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in said.items() if key != name}
+
+
+_GAPS = [
+    *(_without(_FAILED, name) for name in _FAILED if name not in _OF_LATER_VERSIONS),
+    *(_MADE | {"images": [_without(pictured("a.png"), name)]} for name in pictured("")),
+    *(_FAILED | {name: 7.5} for name in _FAILED if name not in {"cost_usd", "latency_s"}),
+    _MADE | {"images": []},
+    _FAILED | {"why": None},
+    _FAILED | {"why": "made"},
+    _FAILED | {"orphaned": [{"file": "a.png"}]},
+    _FAILED | {"references": [{"path": "a.png"}]},
+    _FAILED | {"keep": "some"},
+]
+
+
 def _noted(outcomes: list[Outcome]) -> Ledger:
     ledger = Ledger()
     for offset, outcome in enumerate(outcomes):
-        ledger.note(offset * 1000, line_of(record_of(outcome, files=[], run="r"))[:-1])
+        ledger.note(offset * 1000, line_of(record(outcome))[:-1])
     return ledger
 
 
@@ -79,8 +106,7 @@ def test_a_made_task_whose_file_made_way_holds_no_more() -> None:
     ledger = _noted([made(task(1)), made(task(2))])
     way = {"file": "a.png", "moved_to": ".state/orphans/a.png"}
     orphaned = [way | {"id": task(1).id}, way | {"id": None}, way | {"id": "nobody"}, way]
-    record = record_of(made(task(3)), files=[], run="r") | {"orphaned": orphaned}
-    ledger.note(2000, line_of(record))
+    ledger.note(2000, line_of(record(made(task(3)), orphaned=orphaned)))
     assert ledger.owes(task(1).id)
     assert ledger.counts().made == len(ledger.ids()) == 2
     assert list(ledger.offsets_of_made()) == [1000, 2000]
@@ -90,9 +116,8 @@ def test_a_made_task_whose_file_made_way_holds_no_more() -> None:
 
 
 def test_a_reason_that_a_later_version_wrote_is_kept_and_tried_again() -> None:
-    record = record_of(failed(task(1)), files=[], run="r") | {"why": "sleepy"}
     ledger = Ledger()
-    ledger.note(0, line_of(record))
+    ledger.note(0, line_of(record(failed(task(1)), why="sleepy")))
     assert ledger.counts().failed_by_why == {"sleepy": 1}
     assert ledger.owes(task(1).id)
     ledger.check_whys(["sleepy"])
@@ -118,6 +143,7 @@ def test_an_unknown_reason_is_told_with_what_is_there() -> None:
         b'{"id":"a","status":"failed","why":null,"images":[]}',
         b"\x00\x00\x00",
         b'{"id":"\xff"}',
+        *map(line_of, _GAPS),
     ],
 )
 def test_what_is_no_record_is_refused_and_changes_nothing(line: bytes) -> None:
@@ -127,10 +153,17 @@ def test_what_is_no_record_is_refused_and_changes_nothing(line: bytes) -> None:
     assert ledger.counts().made == ledger.n_lines == len(ledger.ids()) == 0
 
 
+@pytest.mark.parametrize("name", sorted(_OF_LATER_VERSIONS))
+def test_what_later_versions_added_may_be_missing(name: str) -> None:
+    ledger = Ledger()
+    ledger.note(0, line_of(_without(_MADE, name)))
+    assert ledger.counts().made == 1
+
+
 def test_the_last_run_is_known_by_its_images_and_its_times() -> None:
     ledger = Ledger()
     for run, started in (("a", "01"), ("b", "03"), ("b", "02")):
         outcome = failed(task(1), started_at=started, finished_at=started)
-        ledger.note(0, line_of(record_of(outcome, files=[], run=run)))
+        ledger.note(0, line_of(record(outcome, run=run)))
     assert ledger.last
     assert (ledger.last.run, ledger.last.started_at, ledger.last.finished_at) == ("b", "02", "03")

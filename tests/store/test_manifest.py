@@ -5,22 +5,24 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import closing
-from typing import TYPE_CHECKING
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
 
-import orjson
 import pytest
+from keeping import made, record, task
 
 from pipeline.errors import DiskTrouble
 from pipeline.store.durable import STATE, Calls, Disk
 from pipeline.store.ledger import Ledger
 from pipeline.store.manifest import MANIFEST, Manifest
+from pipeline.store.record import line_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def _line(number: int, **more: str) -> bytes:
-    return orjson.dumps({"id": str(number), "status": "made", "images": list[str](), **more})
+def _line(number: int, **more: Any) -> bytes:
+    return line_of(record(made(task(number)), **more))[:-1]
 
 
 _LINES = [_line(1), _line(22, text="U+2028 \u2028 is no newline"), _line(333), _line(4)]
@@ -38,9 +40,18 @@ def _replayed(root: Path, calls: Calls | None = None) -> list[bytes]:
             return list(manifest.lines(_heard(ledger)))
 
 
-def test_torn_at_every_byte_of_the_last_three_lines_it_heals(tmp_path: Path) -> None:
+def _places(size: int) -> list[int]:
+    """Some in a line of that many bytes, all at its ends."""
+    return sorted({*range(9), *range(9, size, 37), *range(size - 9, size + 1)})
+
+
+def test_torn_anywhere_in_the_last_three_lines_it_heals(tmp_path: Path) -> None:
     whole = b"".join(line + b"\n" for line in _LINES)
-    for size in range(len(_LINES[0]) + 1, len(whole) + 1):
+    starts = list(accumulate((len(line) + 1 for line in _LINES), initial=0))
+    places = [
+        at + place for at, one in zip(starts, _LINES, strict=False) for place in _places(len(one))
+    ]
+    for size in (*places[len(_places(len(_LINES[0]))) :], len(whole)):
         root = tmp_path / str(size)
         root.mkdir()
         (root / MANIFEST).write_bytes(whole[:size])
@@ -107,7 +118,7 @@ class _Failing:
         os.fsync(fd)
 
 
-@pytest.mark.parametrize("n_bytes", range(len(_LINES[2]) + 1))
+@pytest.mark.parametrize("n_bytes", _places(len(_LINES[2])))
 def test_a_line_that_finds_no_room_is_taken_back_and_the_next_may_follow(
     tmp_path: Path, n_bytes: int
 ) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pipeline.errors import DiskTrouble
-from pipeline.store.prompts import copy_of, keep, source_of
+from pipeline.store import prompts
+from pipeline.store.durable import Calls, Disk, Durability
+from pipeline.store.prompts import copy_of, source_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,6 +21,11 @@ if TYPE_CHECKING:
 def out(tmp_path: Path) -> Path:
     (tmp_path / "out/.state").mkdir(parents=True)
     return tmp_path / "out"
+
+
+def keep(out: Path, **said: Any) -> None:
+    with closing(Disk(out)) as disk:
+        prompts.keep(disk, **said)
 
 
 def kept(out: Path, file: Path, text: str) -> Path | None:
@@ -107,3 +115,18 @@ def test_a_moved_folder_takes_its_copy_along(out: Path, tmp_path: Path) -> None:
     kept(out, tmp_path / "a.txt", "one\n")
     moved = out.rename(tmp_path / "moved")
     assert copy_of(moved, str(tmp_path / "a.txt")) == moved / ".state/prompts.txt"
+
+
+def test_where_nothing_has_to_outlive_a_power_cut_nothing_is_synced(
+    out: Path, tmp_path: Path
+) -> None:
+    """The folder's own terms hold, for its disk is the one that is written to."""
+    file = tmp_path / "a.txt"
+    file.write_text("one\n")
+    synced: list[int] = []
+    for durability in Durability:
+        calls = Calls(sync=synced.append)
+        with closing(Disk(out, durability=durability, calls=calls)) as disk:
+            prompts.keep(disk, seen_from=f"/{durability}", file=str(file), read=file)
+        assert bool(synced) is (durability is Durability.POWER)
+        synced.clear()

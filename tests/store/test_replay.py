@@ -11,7 +11,7 @@ import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from keeping import failed, made, task
+from keeping import failed, made, record, task
 
 from pipeline.core.model import Why
 from pipeline.errors import DiskTrouble
@@ -19,8 +19,9 @@ from pipeline.store import replay as replays
 from pipeline.store import stretch as stretches
 from pipeline.store.ledger import Ledger
 from pipeline.store.manifest import lines_at
-from pipeline.store.record import line_of, record_of
+from pipeline.store.record import line_of
 from pipeline.store.replay import End, replay
+from pipeline.store.salvage import gap_in
 from pipeline.store.stretch import Beside, Stretch, lines_in
 
 if TYPE_CHECKING:
@@ -48,11 +49,9 @@ class Plain:
             self.sound += len(line)
 
     def _note(self, record: dict[str, Any]) -> None:
-        if record["status"] not in {"made", "failed"}:
+        if gap_in(record):
             raise ValueError
         word = "made" if record["status"] == "made" else record["why"]
-        if not isinstance(word, str) or not isinstance(record["images"], list):
-            raise TypeError
         for one in record.get("orphaned", ()):
             self.newest.pop(one["id"], None)
         self.newest[record["id"]] = self.sound, word
@@ -64,15 +63,14 @@ class Plain:
 
 def _said(number: int, why: Why | None, run: str, displaced: int | None) -> dict[str, Any]:
     outcome = made(task(number)) if why is None else failed(task(number), why)
-    record = record_of(outcome, files=[], run=run)
-    record["images"] = [{"file": f"{n}.png"} for n in range(number % 3)]
-    record["started_at"] = f"2026-11-22T14:00:{59 - number:02}.000Z"
-    record["cost_usd"] = number / 4 if number % 3 else None
-    record["maybe_billed"] = number % 2
-    record["text"] = "ünïcode" if number % 2 else None
+    said = record(outcome, run=run, n_images=1 + number % 3)
+    said["started_at"] = f"2026-11-22T14:00:{59 - number:02}.000Z"
+    said["cost_usd"] = number / 4 if number % 3 else None
+    said["maybe_billed"] = number % 2
+    said["text"] = "ünïcode" if number % 2 else None
     if displaced is not None:
-        record["orphaned"] = [{"file": "x", "moved_to": "y", "id": task(displaced).id}]
-    return record
+        said["orphaned"] = [{"file": "x", "moved_to": "y", "id": task(displaced).id}]
+    return said
 
 
 _RECORDS = st.builds(
@@ -88,11 +86,14 @@ _BAD = [
     b"{\n",
     b"[]\n",
     b'{"id":"a"}\n',
-    b'{"id":"a","status":"made","images":[],"text":"\xff"}\n',
-    b'{"id":"a","status":"made","images":[],"text":"\x00"}\n',
-    b'{"id":"a","status":"failed","why":null,"images":[]}\n',
-    b'{"id":"a","status":"made","images":[],"text":' + b"[" * 5000 + b"]" * 5000 + b"}\n",
-    b'{"id":"a","status":"made","images":[]} {"id":"b","status":"made","images":[]}\n',
+    line_of(record(failed(task(0)), why=None)),
+    line_of(record(made(task(0)), text="?")).replace(b"?", b"\xff"),
+    line_of(record(made(task(0)), text="?")).replace(b"?", b"\x00"),
+    line_of(record(made(task(0)))).replace(b'"usage":{', b'"usage":{"\xff":0'),
+    line_of(record(made(task(0)))).replace(b"\n", b" ") + line_of(record(made(task(1)))),
+    line_of(record(made(task(0)))).replace(
+        b'"usage":{', b'"usage":{"a":' + b"[" * 5000 + b"]" * 5000
+    ),
 ]
 _LINES = _RECORDS.map(line_of)
 _CONTENTS = st.builds(
@@ -181,9 +182,8 @@ def _assert_last(ledger: Ledger, plain: Plain) -> None:
 def test_reasons_of_a_later_version_keep_their_names_across_parts(
     path: Path, whys: list[str]
 ) -> None:
-    records = [record_of(failed(task(n)), files=[], run="r") for n in range(len(whys))]
-    lines = [line_of(one | {"why": why}) for one, why in zip(records, whys, strict=True)]
-    path.write_bytes(b"".join(lines))
+    records = [record(failed(task(n)), why=why) for n, why in enumerate(whys)]
+    path.write_bytes(b"".join(map(line_of, records)))
     ledger, _ = _read(path, 300)
     assert [ledger.word_of(one["id"]) for one in records] == whys
     assert ledger.counts().failed_by_why == {why: whys.count(why) for why in whys}

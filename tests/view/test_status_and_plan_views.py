@@ -23,8 +23,6 @@ class _Attempt:
 
 @dataclass
 class _Holder:
-    pid: int = 123
-    host: str = "host"
     since: str = "2026-11-22T14:03:00+00:00"
 
     def __str__(self) -> str:
@@ -52,6 +50,7 @@ class _Standing:
     holder: _Holder | None = None
     is_running: bool = False
     is_stale: bool = False
+    running_pid: int | None = None
     in_flight: int | None = None
     unanswered: Sequence[_Attempt] = ()
 
@@ -115,7 +114,7 @@ def test_status_of_an_empty_folder() -> None:
 
 
 def test_status_for_programs_holds_the_integers_and_the_cost() -> None:
-    told = status_json(_Standing(holder=_Holder(), is_running=True))
+    told = status_json(_Standing(holder=_Holder(), is_running=True, running_pid=123))
     for key, number in {"made": 5, "failed": 3, "owed": 2, "maybe_billed": 1}.items():
         assert told[key] == number
     assert told["cost_usd"] == 0.2
