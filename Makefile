@@ -24,6 +24,7 @@ $(VENV)/tests: $(VENV)/runs
 demo: $(VENV)/runs  ## make 24 pictures with the embedded simulator and say where they are
 	@$(BIN)/imagebatch run jobs/quickstart.yaml
 	@echo "look at them: $(CURDIR)/outputs/quickstart-simulator/images"
+	@echo "the command is $(BIN)/imagebatch; 'source $(BIN)/activate' makes it imagebatch"
 
 test: $(VENV)/tests  ## run the tests
 	@$(BIN)/python -m pytest -n 2 $(ARGS)

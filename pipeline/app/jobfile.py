@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.errors import BadJob, Fault
 from pipeline.job import load
 from pipeline.job.job import Home, Overrides
 from pipeline.job.paths import absolute
@@ -33,6 +34,9 @@ def load_job(
     Raises :class:`BadJob` or :class:`BadProfile` with every fault found, :class:`BadUsage` for a
     setting without ``=``, :class:`DiskTrouble` where the folder cannot be read.
     """
+    if (Path(path) / JOB).is_file():
+        what = f"cannot read the job: it is a folder (did you mean {Path(path) / JOB}?)"
+        raise BadJob([Fault(str(path), 0, 0, "", what)])
     return load.load_job(path, overrides=overrides, environ=environ, home=_home_of(Path(path)))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.app.console import Console
+from pipeline.app.onward import run_command
 from pipeline.store.status import read_status
 from pipeline.view.status import status_json, status_text
 
@@ -25,7 +26,8 @@ def perform(arguments: argparse.Namespace) -> int:
         if console.is_json:
             console.emit(status_json(standing))
         else:
-            console.say(status_text(standing, style=console.style))
+            onward = run_command(root) if standing.owed else None
+            console.say(status_text(standing, next_command=onward, style=console.style))
         if not (arguments.watch and standing.is_running):
             return 0
         time.sleep(WATCH_EVERY_S)

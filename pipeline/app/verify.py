@@ -41,7 +41,7 @@ def perform(arguments: argparse.Namespace) -> int:
         onward = _next(verdict, arguments)
         console.conclude(
             lambda style: verify_text(verdict, next_command=onward, style=style),
-            is_success=not code,
+            is_success=not (code or verdict.n_owed_again),
         )
     return code
 
@@ -66,6 +66,7 @@ def _signature() -> Signature:
 def _next(verdict: Verdict, arguments: argparse.Namespace) -> str | None:
     """The command that gets on: the repair, then the run that makes anew what is owed again."""
     is_the_jobs = {one.kind for one in verdict.findings if not one.is_repaired} == {Kind.JOB}
-    if is_the_jobs or verdict.n_owed_again:
+    is_unfinished = verdict.is_sound and verdict.n_owed > 0 and not verdict.is_running
+    if is_the_jobs or verdict.n_owed_again or is_unfinished:
         return run_command(Path(arguments.folder))
     return None if verdict.is_sound or arguments.repair else repair_command(arguments.folder)

@@ -255,6 +255,7 @@ class Draining:
     reason: str
     in_flight: int
     grace_s: float
+    is_signalled: bool = False
 
 
 Event = Sent | Back | TriedAgain | Settled | Held | LeftOut | Draining

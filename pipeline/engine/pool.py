@@ -95,7 +95,12 @@ class Pool:
         if self._stop is None or is_signal:
             self._stop = reason
             self._stages.observer.see(
-                Draining(reason=str(reason), in_flight=self._n_out, grace_s=grace_s)
+                Draining(
+                    reason=str(reason),
+                    in_flight=self._n_out,
+                    grace_s=grace_s,
+                    is_signalled=isinstance(reason, Interrupted),
+                )
             )
         self._changed.set()
         if self._patience and not self._patience.expired():

@@ -45,7 +45,8 @@ class Finding:
     """One thing that is wrong.
 
     ``file``: relative to the folder, as a line names it. ``id``: the task it belongs to, None where
-    nobody knows. ``is_repaired``: a repair found it and has mended it.
+    nobody knows. ``is_repaired``: a repair found it and has mended it; ``is_owed_again``: so that
+    its task is asked for once more.
     """
 
     kind: Kind
@@ -53,6 +54,7 @@ class Finding:
     id: str | None = None
     detail: str | None = None
     is_repaired: bool = False
+    is_owed_again: bool = False
 
     @property
     def key(self) -> tuple[str, str, str | None]:
@@ -64,7 +66,8 @@ class Finding:
 class Verdict:
     """What was found in a folder.
 
-    ``n_checked`` images with ``n_bytes`` in all were read; ``remarks`` are sentences about what is
+    ``n_checked`` images were read, ``n_sound`` with ``n_bytes`` in all are sound; ``n_owed`` tasks
+    are in no line, as far as it is known what is wanted; ``remarks`` are sentences about what is
     not wrong. ``n_made`` and ``n_maybe_billed`` as in ``status``. ``n_owed_again``: tasks that a
     repair has noted as failed, so that ``run`` makes their images anew.
     """
@@ -73,7 +76,9 @@ class Verdict:
     findings: tuple[Finding, ...]
     remarks: tuple[str, ...]
     n_made: int
+    n_owed: int
     n_checked: int
+    n_sound: int
     n_bytes: int
     n_maybe_billed: int
     is_running: bool

@@ -221,6 +221,8 @@ class Folder:
         undo.callback(self._drop_old_metadata)
         attempts, n_adopted = recovery.recover(self._disk, self._manifest, self.ledger)
         self._is_metadata_old |= n_adopted > 0
+        if not (self.ledger.n_lines or self._terms.adopt):
+            opening.refuse_images_without_lines(self._disk)
         self._remark(n_adopted, len(attempts.maybe_billed()))
         self._journal = Journal(self._disk, attempts)
         undo.callback(self._journal.close)
@@ -253,6 +255,11 @@ class Folder:
             self.remarks.append(
                 f"the filesystem of {self.root} cannot make names last: after a power cut (not"
                 " after a kill) what came last may be missing; `imagebatch verify` would tell"
+            )
+        if n_torn := self._manifest.n_torn_bytes:
+            self.remarks.append(
+                f"the end of manifest.jsonl was torn: {n_torn:,} bytes are set aside in .state/, as"
+                " *.broken; what they told of is owed again"
             )
         if self._was_cut_off or n_adopted:
             taken = f"{n_adopted} finished but unrecorded, now taken over; " if n_adopted else ""

@@ -22,7 +22,10 @@ _FAR_BYTES = 1 << 18  # from there on, what lies between two lines is not worth 
 
 
 class Manifest:
-    """The manifest of a folder we hold the lock of; its ledger follows every line, old and new."""
+    """The manifest of a folder we hold the lock of; its ledger follows every line, old and new.
+
+    ``n_torn_bytes`` were at its end, no whole line, and have been set aside.
+    """
 
     def __init__(self, disk: Disk, ledger: Ledger) -> None:
         """Open or create it, read it into the empty ``ledger``, heal its end.
@@ -33,6 +36,7 @@ class Manifest:
         self._log = Log(disk, MANIFEST)
         with trouble(f"reading {disk.root / MANIFEST}"):
             end = replay(self._log.fd, ledger, path=disk.root / MANIFEST)
+        self.n_torn_bytes = end.size - end.sound
         self._log.anchor(sound=end.sound)
         if end.is_unterminated:
             self._log.append([b"\n"])

@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shlex
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import orjson
 
-from pipeline.errors import BadOutput, BadUsage
+from pipeline.errors import BadOutput, BadUsage, DiskTrouble
 from pipeline.store.durable import ORPHANS, PARTS, STATE, Disk, trouble
 from pipeline.store.manifest import MANIFEST
 
@@ -23,7 +24,9 @@ IMAGES = "images"
 
 OWNER = f"{STATE}/folder.json"
 _PROBE = f"{STATE}/probe.tmp"
-_NOT_COUNTED = {".DS_Store", ".gitignore", ".gitkeep", "lost+found"}
+NOT_COUNTED = {".DS_Store", "Thumbs.db", "desktop.ini", ".gitignore", ".gitkeep", "lost+found"}
+"""Files that others put into every folder."""
+
 _MEND = {
     errno.EEXIST: "remove what stands there: a file, or a link that leads nowhere",
     errno.ENOTDIR: "remove the file that stands in its way",
@@ -74,7 +77,7 @@ def make_root(root: Path) -> None:
 def refuse_strangers(root: Path) -> None:
     """Raise :class:`BadOutput` for a folder with things in it that no run of ours wrote."""
     with usable(root):
-        names = {one.name for one in root.iterdir()} - _NOT_COUNTED
+        names = {one.name for one in root.iterdir()} - NOT_COUNTED
     if names and not names & {STATE, MANIFEST}:
         raise BadOutput(
             f"{root} is not empty and not an output folder of ours; choose another with --out,"
@@ -89,6 +92,18 @@ def refuse_another_job(disk: Disk, job: str, *, adopt: bool) -> None:
         raise BadOutput(
             f"{disk.root} belongs to the job {owner!r}, not to {job!r};"
             " choose another folder with --out, or take it over with --adopt"
+        )
+
+
+def refuse_images_without_lines(disk: Disk) -> None:
+    """Raise :class:`DiskTrouble` where images lie and no line tells of any: they were paid for."""
+    with trouble(f"reading {disk.root / IMAGES}"):
+        there = next((one for one in disk.files(IMAGES) if _name_of(one) not in NOT_COUNTED), None)
+    if there:
+        raise DiskTrouble(
+            f"{disk.root / MANIFEST} holds no line, and {there} and maybe more images lie there:"
+            " put it back where you have it; else `imagebatch verify --repair"
+            f" {shlex.quote(str(disk.root))}` sets the images aside, and they are made anew"
         )
 
 
@@ -152,6 +167,10 @@ def usable(root: Path) -> Iterator[None]:
 
 def _is_ours(root: Path) -> bool:
     return (root / STATE).is_dir() or (root / MANIFEST).is_file()
+
+
+def _name_of(file: str) -> str:
+    return file.rpartition("/")[2]
 
 
 def _name_in_json(claimed: bytes) -> str | None:

@@ -8,7 +8,7 @@ import orjson
 
 from pipeline.store.examine import flaw_of, in_threads, is_inside
 from pipeline.store.findings import Finding, Flaw, Kind
-from pipeline.store.opening import IMAGES
+from pipeline.store.opening import IMAGES, NOT_COUNTED
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -22,13 +22,14 @@ class Pictures:
     """One look at all images. Memory grows by a name's number for each, and by what is wrong.
 
     ``wrong`` tells, by the offset of a made task's newest line, which of its files have which flaw;
-    ``n_checked`` images were looked at, ``n_bytes`` is the size of those without a flaw.
+    ``n_checked`` images were looked at, ``n_sound`` are without a flaw, ``n_bytes`` is their size.
     """
 
     def __init__(self, disk: Disk, manifest: Opened, ledger: Ledger) -> None:
         """``ledger`` is what ``manifest`` says."""
         self.wrong: dict[int, dict[str, Flaw]] = {}
         self.n_checked = 0
+        self.n_sound = 0
         self.n_bytes = 0
         self._disk = disk
         self._manifest = manifest
@@ -48,6 +49,7 @@ class Pictures:
             if flaw:
                 self.wrong.setdefault(offset, {})[image["file"]] = flaw
             else:
+                self.n_sound += 1
                 self.n_bytes += image["bytes"]
         self._settle_shared()
 
@@ -69,7 +71,7 @@ class Pictures:
         for top in sorted(self._tops):
             try:
                 for name in self._disk.files(top):
-                    if not self.is_named(name):
+                    if not self.is_named(name) and name.rpartition("/")[2] not in NOT_COUNTED:
                         yield name
             except NotADirectoryError:  # a link or a file: the images that should be there tell
                 continue

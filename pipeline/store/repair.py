@@ -81,18 +81,20 @@ def _repaired(disk: Disk, signature: Signature, job_check: JobCheck) -> Verdict:
         after = again.verdict(left)
     return replace(
         after,
-        findings=tuple(_told(found, left)),
+        findings=tuple(_told(found, left, again.ledger)),
         n_checked=look.pictures.n_checked,
+        n_sound=look.pictures.n_sound,
         n_bytes=look.pictures.n_bytes,
         n_owed_again=n_owed,
     )
 
 
-def _told(found: Iterable[Finding], left: Iterable[Finding]) -> Iterator[Finding]:
+def _told(found: Iterable[Finding], left: Iterable[Finding], ledger: Ledger) -> Iterator[Finding]:
     """What was found, each with whether it is mended, then what only shows now."""
     still = {one.key: one for one in left}
     for one in found:
-        yield replace(one, is_repaired=one.key not in still)
+        is_owed = one.id is not None and ledger.owes(one.id)
+        yield replace(one, is_repaired=one.key not in still, is_owed_again=is_owed)
         still.pop(one.key, None)
     yield from still.values()
 

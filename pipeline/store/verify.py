@@ -25,6 +25,7 @@ from pipeline.store.metadata import METADATA, metadata_of
 from pipeline.store.opening import JOB, find
 from pipeline.store.pictures import Pictures
 from pipeline.store.record import run_of
+from pipeline.store.status import read_wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -117,11 +118,18 @@ class Look:
             findings=tuple(findings),
             remarks=(*self._remarks(), *remarks_on(self._disk)),
             n_made=self.ledger.counts().made,
+            n_owed=self._n_owed(),
             n_checked=self.pictures.n_checked,
+            n_sound=self.pictures.n_sound,
             n_bytes=self.pictures.n_bytes,
             n_maybe_billed=self._n_maybe_billed,
             is_running=self._run is not None,
         )
+
+    def _n_owed(self) -> int:
+        wanted = read_wanted(self._disk)
+        counts = self.ledger.counts(without=wanted.unwanted if wanted else ())
+        return max(0, wanted.n_tasks - counts.made - counts.failed) if wanted else 0
 
     def _expect(self, results: Iterable[Result]) -> None:
         """What results without a line leave behind, named or not yet: they are told as a whole."""

@@ -33,10 +33,8 @@ class Notes:
                 return f"the provider asks to wait {duration(wait_s)}; waiting, nothing is lost"
             case LeftOut(model=model, reason=reason):
                 return f"the run goes on without {printable(model)}: {printable(reason)}"
-            case Draining(reason=reason, in_flight=in_flight, grace_s=grace_s):
-                flying = count(in_flight, "request")
-                waiting = f"; waiting up to {duration(grace_s)} for {flying} in flight"
-                return f"stopping: {printable(reason)}{waiting if in_flight else ''}"
+            case Draining():
+                return _of_a_drain(event)
         return self._of_a_failure(event) if self._is_verbose else None
 
     def _of_a_failure(self, event: Event) -> str | None:
@@ -61,3 +59,12 @@ class Notes:
 def _line(task: Task, how: str, detail: str | None) -> str:
     what = f": {printable(detail, at_most=_DETAIL_CHARACTERS)}" if detail else ""
     return f"{task.id} {printable(task.prompt, at_most=_PROMPT_CHARACTERS)!r} {how}{what}"
+
+
+def _of_a_drain(event: Draining) -> str:
+    told = f"stopping: {printable(event.reason)}"
+    if not event.in_flight:
+        return told
+    flying = count(event.in_flight, "request")
+    again = " (a second signal ends it now; they may be billed)" if event.is_signalled else ""
+    return f"{told}; waiting up to {duration(event.grace_s)} for {flying} in flight{again}"

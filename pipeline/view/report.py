@@ -125,10 +125,10 @@ def _made(ending: Ending) -> str:
 
 
 def _news(ending: Ending, tally: Tally) -> Iterator[str]:
-    if tally.made:
-        yield count(tally.images, "image")
     if tally.made and tally.made != ending.made:
         yield f"{tally.made:,} of them in this run"
+    if tally.images and (tally.images != tally.made or tally.made == ending.made):
+        yield count(tally.images, "image")
     if not tally.requests and ending.made:
         yield "nothing was sent: they were there already"
     if ending.unwanted:

@@ -123,9 +123,14 @@ class Standing(Protocol):
         """Those of ``maybe_billed`` that no line tells of."""
 
 
-def status_text(standing: Standing, *, style: Style = _PLAIN) -> str:
-    """The lines of ``status``."""
-    return "\n".join(_lines(standing, style))
+def status_text(
+    standing: Standing, *, next_command: str | None = None, style: Style = _PLAIN
+) -> str:
+    """The lines of ``status``; ``next_command`` goes on with what is owed."""
+    lines = list(_lines(standing, style))
+    if next_command and standing.owed and not standing.is_running:
+        lines.append(style(f"next: {printable(next_command)}", "bold"))
+    return "\n".join(lines)
 
 
 def status_json(standing: Standing) -> dict[str, Any]:

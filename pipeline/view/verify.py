@@ -40,6 +40,10 @@ class Finding(Protocol):
     def is_repaired(self) -> bool:
         """Whether it is mended."""
 
+    @property
+    def is_owed_again(self) -> bool:
+        """Whether its task is asked for once more."""
+
 
 class Verdict(Protocol):
     """What was found in a folder; see the store's value of the same name."""
@@ -77,8 +81,16 @@ class Verdict(Protocol):
         """Tasks that have their images."""
 
     @property
+    def n_owed(self) -> int:
+        """Wanted tasks that have none yet, as far as that is known."""
+
+    @property
     def n_checked(self) -> int:
         """Images looked at."""
+
+    @property
+    def n_sound(self) -> int:
+        """Those of them that are as their lines say."""
 
     @property
     def n_bytes(self) -> int:
@@ -117,6 +129,7 @@ def verify_json(verdict: Verdict, *, exit_code: int) -> Iterator[dict[str, Any]]
         "output": verdict.root,
         "sound": verdict.is_sound,
         "made": verdict.n_made,
+        "owed": verdict.n_owed,
         "checked_images": verdict.n_checked,
         "checked_bytes": verdict.n_bytes,
         "findings": dict(verdict.by_kind),
@@ -143,15 +156,20 @@ def _told(finding: Finding) -> str:
     said = [finding.kind.replace("_", " "), printable(finding.detail or "", at_most=200)]
     what = ": ".join(filter(None, said[finding.kind in _NAMED_BY_FILE :]))
     whose = f" (task {printable(finding.id)})" if finding.id else ""
-    mended = ", mended" if finding.is_repaired else ""
+    mended = f", {_done_about(finding)}" if finding.is_repaired else ""
     return f"{printable(finding.file, at_most=300)}: {what}{whose}{mended}"
 
 
+def _done_about(finding: Finding) -> str:
+    if finding.is_owed_again:
+        return "to be made again"
+    return "moved to .state/orphans" if finding.kind == "unnamed" else "mended"
+
+
 def _in_all(verdict: Verdict, style: Style) -> str:
-    checked = (
-        f"{count(verdict.n_made, 'task')} made, {count(verdict.n_checked, 'image')},"
-        f" {size(verdict.n_bytes)} checked"
-    )
+    checked = f"{count(verdict.n_made, 'task')} made"
+    checked += f", {verdict.n_owed:,} owed" if verdict.n_owed else ""
+    checked += f", {count(verdict.n_sound, 'image')}, {size(verdict.n_bytes)} checked"
     if verdict.n_maybe_billed:
         checked += f" · maybe billed {verdict.n_maybe_billed}"
     if not verdict.findings:

@@ -61,7 +61,7 @@ def test_a_repair_names_the_run_that_makes_it_whole(made: Desk, provider: Servin
     lose(made, 2)
     told = made.run("verify", "out", "--repair")
     assert told.code == 0
-    assert told.out.splitlines()[0].endswith(", mended")
+    assert told.out.splitlines()[0].endswith(", to be made again")
     assert "2 tasks owed again" in told.out
     assert told.out.splitlines()[-1] == "next: imagebatch run job.yaml"
     with provider(SMALL) as there:
@@ -294,3 +294,59 @@ def test_right_after_a_kill_nothing_is_wrong_and_the_next_run_is_said_to_finish(
     assert told.code == 0
     assert "\nsound: " in told.out
     assert "the last run was cut off: the next one finishes and clears" in told.out + told.err
+
+
+def test_images_without_a_manifest_stop_the_run_before_they_are_bought_again(
+    made: Desk, provider: Serving
+) -> None:
+    lines = (made.out / "manifest.jsonl").read_bytes()
+    (made.out / "manifest.jsonl").unlink()
+    with provider(SMALL) as there:
+        made.job([f"prompt {number}" for number in range(30)], base_url=there.base_url)
+        told = made.run("run", "job.yaml")
+        assert told.code == 74
+        assert "holds no line, and images/000/" in told.err
+        assert "imagebatch verify --repair" in told.err
+        assert there.bill()["requests"] == 0
+        (made.out / "manifest.jsonl").write_bytes(lines)
+        assert made.run("run", "job.yaml").code == 0
+        assert there.bill()["requests"] == 0
+        (made.out / "manifest.jsonl").unlink()
+        assert made.run("run", "job.yaml").code == 74
+        assert made.run("verify", "--repair", "out").code == 0
+        assert made.run("run", "job.yaml").code == 0
+        assert there.bill()["requests"] == 30
+
+
+def test_a_torn_end_is_told_by_the_run_that_sets_it_aside(made: Desk, provider: Serving) -> None:
+    with (made.out / "manifest.jsonl").open("ab") as file:
+        file.write(b"hello garbage\n")
+    with provider(SMALL) as there:
+        made.job([f"prompt {number}" for number in range(30)], base_url=there.base_url)
+        told = made.run("run", "job.yaml")
+    assert told.code == 0
+    assert "the end of manifest.jsonl was torn: 14 bytes are set aside in .state/" in told.err
+
+
+def test_what_is_owed_is_told_with_the_command_that_goes_on(desk: Desk, provider: Serving) -> None:
+    with provider(SMALL) as there:
+        desk.job([f"prompt {number}" for number in range(5)], base_url=there.base_url)
+        desk.run("run", "job.yaml", "--limit", "2")
+    told = desk.run("verify", "out")
+    assert told.code == 0
+    assert told.out.startswith("sound: 2 tasks made, 3 owed, 2 images, ")
+    assert told.out.splitlines()[-1] == "next: imagebatch run job.yaml"
+    assert desk.run("status", "out").out.splitlines()[-1] == "next: imagebatch run job.yaml"
+
+
+def test_what_a_desktop_leaves_in_a_folder_is_no_finding(made: Desk) -> None:
+    (made.out / "images/.DS_Store").write_bytes(b"\0")
+    assert made.run("verify", "out").code == 0
+    (made.out / "images/notes.txt").write_text("mine")
+    told = made.run("verify", "out", "--repair")
+    assert "images/notes.txt: unnamed, moved to .state/orphans" in told.out
+
+
+def test_the_folder_instead_of_its_job_is_a_fault_that_names_the_job(made: Desk) -> None:
+    told = made.run("run", "out")
+    assert (told.code, "did you mean out/job.yaml?" in told.err) == (65, True)

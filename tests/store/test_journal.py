@@ -240,6 +240,7 @@ async def test_an_image_that_never_got_its_name_gets_it_from_the_next_run(tmp_pa
 
 async def test_a_result_whose_image_is_gone_is_owed_and_listed(tmp_path: Path) -> None:
     with Folder(tmp_path / "out", terms()) as folder:
+        await keep_made(folder, 0)
         (cut,) = await _kept_with_cuts(folder, "manifest.append", keep_made(folder, 1))
     (cut / "images/000/000001.png").write_bytes(b"other")
     with Folder(cut, terms(run="r2")) as folder:

@@ -58,7 +58,7 @@ def test_a_run_with_failures_retries_and_an_earlier_run() -> None:
         made=1620, failed_by_why={"no_image": 2, "refused": 10}, exit_code=3, cost_usd_in_all=9.6
     )
     assert summary_text(ending, tally) == (
-        "made 1620 of 1632 · 88 images · 80 of them in this run\n"
+        "made 1620 of 1632 · 80 of them in this run · 88 images\n"
         "failed 12: refused 10, no_image 2\n"
         "tried again 1: throttled 1\n"
         "cost $3.20 (known for 80 of 92) · $9.60 over all runs · maybe billed 3\n"
