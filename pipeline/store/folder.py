@@ -20,7 +20,7 @@ from pipeline.store.decoding import problem_of
 from pipeline.store.durable import Calls, Disk, Durability, trouble
 from pipeline.store.journal import Journal
 from pipeline.store.ledger import Ledger
-from pipeline.store.manifest import Manifest
+from pipeline.store.manifest import MANIFEST, Manifest
 from pipeline.store.metadata import METADATA, metadata_of
 from pipeline.store.part import FilePart
 
@@ -216,13 +216,13 @@ class Folder:
         opening.refuse_another_job(self._disk, self._terms.job, adopt=self._terms.adopt)
         opening.probe(self._disk)
         opening.claim(self._disk, self._terms.job)
+        if not (self._terms.adopt or self._disk.has(MANIFEST)):
+            opening.refuse_images_without_manifest(self._disk)
         self._manifest = Manifest(self._disk, self.ledger)
         undo.callback(self._manifest.close)
         undo.callback(self._drop_old_metadata)
         attempts, n_adopted = recovery.recover(self._disk, self._manifest, self.ledger)
         self._is_metadata_old |= n_adopted > 0
-        if not (self.ledger.n_lines or self._terms.adopt):
-            opening.refuse_images_without_lines(self._disk)
         self._remark(n_adopted, len(attempts.maybe_billed()))
         self._journal = Journal(self._disk, attempts)
         undo.callback(self._journal.close)
@@ -260,6 +260,11 @@ class Folder:
             self.remarks.append(
                 f"the end of manifest.jsonl was torn: {n_torn:,} bytes are set aside in .state/, as"
                 " *.broken; what they told of is owed again"
+            )
+        elif not self.ledger.n_lines and (there := opening.image_in(self._disk)):
+            self.remarks.append(
+                f"manifest.jsonl holds no line, and {there} lies there, maybe with others: they are"
+                " made anew. If you can put the manifest back, stop this run and do"
             )
         if self._was_cut_off or n_adopted:
             taken = f"{n_adopted} finished but unrecorded, now taken over; " if n_adopted else ""

@@ -95,16 +95,20 @@ def refuse_another_job(disk: Disk, job: str, *, adopt: bool) -> None:
         )
 
 
-def refuse_images_without_lines(disk: Disk) -> None:
-    """Raise :class:`DiskTrouble` where images lie and no line tells of any: they were paid for."""
-    with trouble(f"reading {disk.root / IMAGES}"):
-        there = next((one for one in disk.files(IMAGES) if _name_of(one) not in NOT_COUNTED), None)
-    if there:
+def refuse_images_without_manifest(disk: Disk) -> None:
+    """Raise :class:`DiskTrouble` where paid images lie and their manifest is gone."""
+    if there := image_in(disk):
         raise DiskTrouble(
-            f"{disk.root / MANIFEST} holds no line, and {there} and maybe more images lie there:"
-            " put it back where you have it; else `imagebatch verify --repair"
+            f"{disk.root / MANIFEST} is gone, and {there} lies there, maybe with others: put the"
+            " manifest back if you have it; else `imagebatch verify --repair"
             f" {shlex.quote(str(disk.root))}` sets the images aside, and they are made anew"
         )
+
+
+def image_in(disk: Disk) -> str | None:
+    """A file below ``images/``, None where there is none."""
+    with trouble(f"reading {disk.root / IMAGES}"):
+        return next((one for one in disk.files(IMAGES) if _name_of(one) not in NOT_COUNTED), None)
 
 
 def claim(disk: Disk, job: str) -> None:

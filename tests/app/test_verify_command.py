@@ -305,7 +305,7 @@ def test_images_without_a_manifest_stop_the_run_before_they_are_bought_again(
         made.job([f"prompt {number}" for number in range(30)], base_url=there.base_url)
         told = made.run("run", "job.yaml")
         assert told.code == 74
-        assert "holds no line, and images/000/" in told.err
+        assert "manifest.jsonl is gone, and images/000/" in told.err
         assert "imagebatch verify --repair" in told.err
         assert there.bill()["requests"] == 0
         (made.out / "manifest.jsonl").write_bytes(lines)
