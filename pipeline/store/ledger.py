@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from dataclasses import dataclass
-from itertools import groupby, islice
+from itertools import accumulate, groupby, islice
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
@@ -244,14 +244,17 @@ class Ledger:
 
     def _hold(self, offset: int, gists: Sequence[Gist], lines: Sequence[bytes]) -> int:
         """Note which line holds of each id; returns where the last of them ends."""
-        states = self._states
-        for gist, line in zip(gists, lines, strict=False):
+        *offsets, end = accumulate(map(len, lines[: len(gists)]), initial=offset)
+        if all(gist.status == _MADE and not gist.orphaned for gist in gists):
+            held = [start * _PLACES for start in offsets]
+            self._states.update(zip([gist.id for gist in gists], held, strict=True))
+            return end
+        for gist, start in zip(gists, offsets, strict=True):
             if gist.orphaned:
                 self._forget([one.id for one in gist.orphaned if one.id is not None])
             place = 0 if gist.status == _MADE else self._place_of(str(gist.why))
-            states[gist.id] = offset * _PLACES + place
-            offset += len(line)
-        return offset
+            self._states[gist.id] = start * _PLACES + place
+        return end
 
     def _add_up(self, gists: Sequence[Gist]) -> None:
         """A list for each sum: quicker than one loop, and this runs for every line there is."""
