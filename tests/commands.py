@@ -169,7 +169,7 @@ def newest(out: Path) -> dict[str, dict[str, Any]]:
 def check_whole(out: Path, *, n_waiting: int = 0) -> None:
     """The manifest and the files agree, and nothing unnamed lies about.
 
-    ``n_waiting``: images that are parts still, for want of room.
+    ``n_waiting``: images that are parts still, for want of room for their lines.
     """
     named: Counter[str] = Counter()
     for line in newest(out).values():
