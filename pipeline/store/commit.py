@@ -103,7 +103,7 @@ class Committer:
             named = [entry for entry in batch if self._has_name(entry)]
             results = [entry.result for entry in named if entry.parts]
             if results:
-                books.journal.results(results)
+                self._journal(named, results)
             with published(books.disk, results):
                 books.manifest.append([line_of(entry.record) for entry in named])
         finally:
@@ -120,11 +120,24 @@ class Committer:
             self._decide(entry)
         except DiskTrouble as trouble:
             entry.kept.set_exception(trouble)
-            with suppress(OSError):
-                for part in entry.parts:
-                    self._books.disk.set_aside(part.name)
+            self._spare(entry)
             return False
         return True
+
+    def _journal(self, named: Sequence[_Entry], results: Sequence[Result]) -> None:
+        try:
+            self._books.journal.results(results)
+        except DiskTrouble:
+            if not self._books.disk.is_failing:  # else the journal may tell of the parts by now
+                for entry in named:
+                    self._spare(entry)
+            raise
+
+    def _spare(self, entry: _Entry) -> None:
+        """No record tells of its parts, and they are paid for: out of the next start's way."""
+        with suppress(OSError):
+            for part in entry.parts:
+                self._books.disk.set_aside(part.name)
 
     def _decide(self, entry: _Entry) -> None:
         """What its images will be called, what has to make way, and what its line will say."""

@@ -382,6 +382,23 @@ async def test_where_no_name_can_be_looked_for_the_image_goes_to_the_orphans(
     assert [line["index"] for line in rows_in(tmp_path / "manifest.jsonl")] == [2]
 
 
+async def test_images_whose_results_find_no_room_go_to_the_orphans_and_stay(tmp_path: Path) -> None:
+    def write(fd: int, piece: bytes | memoryview) -> int:
+        if b'{"result":' in bytes(piece):
+            raise OSError(errno.ENOSPC, "injected")
+        return os.write(fd, piece)
+
+    with Folder(tmp_path, terms(), calls=Calls(write=write)) as folder:
+        with pytest.raises(DiskTrouble, match="No space left"):
+            await keep_made(folder, 1, b"paid")
+        assert not list((tmp_path / ".state/parts").iterdir())
+    with Folder(tmp_path, terms(run="r2")) as folder:
+        assert folder.ledger.owes(task(1).id)
+        assert folder.n_maybe_billed == 1
+    (orphan,) = (tmp_path / ".state/orphans").iterdir()
+    assert orphan.read_bytes() == b"paid"
+
+
 def test_what_is_added_while_the_journal_is_written_anew_is_in_the_new_one(tmp_path: Path) -> None:
     (tmp_path / ".state").mkdir()
     waiting: list[Callable[[], None]] = []
