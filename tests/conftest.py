@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
-import threading
-from concurrent.futures import Future
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from beside import in_a_thread
 from commands import Desk
 
 from pipeline.provider.simulator.server import listening
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
-    from contextlib import AbstractAsyncContextManager
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
     from pathlib import Path
 
     from commands import Serving
@@ -75,23 +73,7 @@ def desk(
 def provider() -> Serving:
     """``with provider(Simulation(...)) as there``: a server in a thread of its own."""
 
-    @contextmanager
-    def serving(simulation: Simulation) -> Iterator[Listening]:
-        up: Future[tuple[Listening, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
-
-        async def serve() -> None:
-            over = asyncio.Event()
-            async with listening(simulation) as server:
-                up.set_result((server, asyncio.get_running_loop(), over))
-                await over.wait()
-
-        thread = threading.Thread(target=asyncio.run, args=(serve(),))
-        thread.start()
-        server, loop, over = up.result(timeout=10)
-        try:
-            yield server
-        finally:
-            loop.call_soon_threadsafe(over.set)
-            thread.join()
+    def serving(simulation: Simulation) -> AbstractContextManager[Listening]:
+        return in_a_thread(lambda: listening(simulation))
 
     return serving

@@ -87,7 +87,8 @@ class Disk:
     user's word. Raises OSError when ``root`` cannot be opened.
 
     ``when_full`` makes room, says whether it did, and counts ``n_freed``: then what failed for want
-    of it is tried once more, in whichever thread.
+    of it is tried once more, in whichever thread. Room is made for pixels first; once it is made
+    ``is_for_records``, while ``writing_pixels`` is held, no pixel gets any of it.
     ``has_synced_names`` turns False on a filesystem that cannot make names last, ``is_failing``
     True once a sync failed: from then on nobody knows what is on the disk.
     """
@@ -105,7 +106,9 @@ class Disk:
         self.has_synced_names = True
         self.is_failing = False
         self.n_freed = 0
-        self.when_full: Callable[[], bool] = _no_room
+        self.when_full: Callable[..., bool] = lambda **_: False
+        self.is_for_records = False
+        self.writing_pixels = threading.Lock()
         self._calls = calls or Calls()
         self._known: set[tuple[str, ...]] = set()
         self._making = threading.Lock()
@@ -157,11 +160,19 @@ class Disk:
             undo.pop_all()
             self.sync_names_of([name])
 
-    def write_all(self, fd: int, piece: bytes) -> None:
+    def write_all(self, fd: int, piece: bytes, *, is_pixels: bool = False) -> None:
         """Write all of ``piece``: a short write is continued, one for lack of room tried again."""
         rest = memoryview(piece)
         while rest:
-            rest = rest[self._with_room(partial(self._calls.write, fd, rest)) :]
+            write = partial(self._calls.write, fd, rest)
+            rest = rest[self._with_room(write, is_pixels=is_pixels) :]
+
+    def write_pixels(self, fd: int, piece: bytes) -> None:
+        """Write all of a piece of an image, as long as there is room for more than records."""
+        with self.writing_pixels:
+            if self.is_for_records:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self.write_all(fd, piece, is_pixels=True)
 
     def truncate(self, fd: int, n_bytes: int) -> None:
         """Cut a file; where that fails, nobody knows how it ends."""
@@ -286,15 +297,17 @@ class Disk:
                     raise
                 self.has_synced_names = False
 
-    def _with_room(self, do: Callable[[], _T]) -> _T:
+    def _with_room(self, do: Callable[[], _T], *, is_pixels: bool = False) -> _T:
         """Do it; where the disk is full and room can be made, or just was, do it once more."""
-        n_freed = self.n_freed
-        try:
-            return do()
-        except OSError as error:
-            if error.errno not in _FULL or not (self.when_full() or self.n_freed > n_freed):
-                raise
-        return do()
+        while True:
+            n_freed = self.n_freed
+            try:
+                return do()
+            except OSError as error:
+                if error.errno not in _FULL:
+                    raise
+                if not (self.when_full(is_pixels=is_pixels) or self.n_freed > n_freed):
+                    raise
 
     def _discard(self, name: str) -> None:
         with suppress(OSError):
@@ -313,10 +326,6 @@ class Disk:
 def orphan_of(name: str) -> str:
     """A name of its own among the orphans for the file called ``name``."""
     return f"{ORPHANS}/{secrets.token_hex(4)}-{name.rsplit('/', 1)[-1][-60:]}"
-
-
-def _no_room() -> bool:
-    return False
 
 
 def _enter(at: int, name: str) -> int:

@@ -27,7 +27,7 @@ class FilePart:
     def write(self, piece: bytes) -> None:
         """Append ``piece``; raises :class:`DiskTrouble`."""
         with trouble("writing an image"):
-            self._disk.write_all(self._fd, piece)
+            self._disk.write_pixels(self._fd, piece)
 
     def reopened(self) -> BinaryIO:
         """What was written so far, to be read; raises :class:`DiskTrouble`."""

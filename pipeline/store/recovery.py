@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pipeline.store import ballast
 from pipeline.store import journal as journals
-from pipeline.store.ballast import BALLAST
 from pipeline.store.durable import PARTS, STATE, orphan_of, trouble
 from pipeline.store.likeness import agrees
 from pipeline.store.log import set_aside
@@ -38,7 +38,7 @@ def recover(disk: Disk, manifest: Manifest, ledger: Ledger) -> tuple[Attempts, i
         for name in disk.names(STATE):
             if name.endswith(".tmp"):
                 disk.remove(f"{STATE}/{name}")
-        disk.remove(BALLAST)
+        ballast.clear(disk)
     return attempts, n_adopted
 
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import socket
-import threading
 from base64 import b64encode
-from concurrent.futures import Future
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from beside import in_a_thread
 from scripted import Script, Scripted, scripted
 
 from pipeline.app import catalog
@@ -20,7 +17,7 @@ from pipeline.core.simulation import FaultRule, Simulation
 from pipeline.provider.simulator.prebuilt import prebuilt_png
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from commands import Desk, Ended, Serving
@@ -29,25 +26,8 @@ KEY = "sk-doctor-5d1f0c77"
 KEYED = "api_key_env: THERE_KEY\n"
 
 
-@contextmanager
-def answering(*scripts: Script, greeting: bytes = b"") -> Iterator[Scripted]:
-    """A scripted server in a thread of its own."""
-    up: Future[tuple[Scripted, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
-
-    async def serve() -> None:
-        over = asyncio.Event()
-        async with scripted(*scripts, greeting=greeting) as server:
-            up.set_result((server, asyncio.get_running_loop(), over))
-            await over.wait()
-
-    thread = threading.Thread(target=asyncio.run, args=(serve(),))
-    thread.start()
-    server, loop, over = up.result(timeout=10)
-    try:
-        yield server
-    finally:
-        loop.call_soon_threadsafe(over.set)
-        thread.join()
+def answering(*scripts: Script, greeting: bytes = b"") -> AbstractContextManager[Scripted]:
+    return in_a_thread(lambda: scripted(*scripts, greeting=greeting))
 
 
 def listing(*models: Any) -> Script:

@@ -8,23 +8,21 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
-from concurrent.futures import Future
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import mounts
 import pytest
+from beside import in_a_thread
 from commands import ROOT, check_whole, ended, lines_of, next_event, until
 from scripted import Script, scripted
 
 from pipeline.core.simulation import FaultRule, Simulation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from commands import Desk, Ended, Serving
     from scripted import Peer, Scripted
@@ -286,25 +284,9 @@ ENDLESS = {
 }
 
 
-@contextmanager
-def serving(script: Script) -> Iterator[Scripted]:
-    """A server in a thread of its own that lists no models and plays ``script`` ever after."""
-    up: Future[tuple[Scripted, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
-
-    async def serve() -> None:
-        over = asyncio.Event()
-        async with scripted(Script.whole(b"{}", 404), script) as server:
-            up.set_result((server, asyncio.get_running_loop(), over))
-            await over.wait()
-
-    thread = threading.Thread(target=asyncio.run, args=(serve(),))
-    thread.start()
-    server, loop, over = up.result(timeout=10)
-    try:
-        yield server
-    finally:
-        loop.call_soon_threadsafe(over.set)
-        thread.join()
+def serving(script: Script) -> AbstractContextManager[Scripted]:
+    """A server that lists no models and plays ``script`` ever after."""
+    return in_a_thread(lambda: scripted(Script.whole(b"{}", 404), script))
 
 
 @pytest.mark.parametrize("how", ENDLESS)

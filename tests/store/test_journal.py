@@ -33,10 +33,11 @@ from pipeline.core.model import Why
 from pipeline.errors import BadOutput, DiskTrouble
 from pipeline.store import journal as journals
 from pipeline.store.attempts import Attempt, Attempts, Result, back_line, heard_line, send_line
-from pipeline.store.ballast import BALLAST, LEAST_BYTES, Ballast
+from pipeline.store.ballast import BALLAST, FOR_RECORDS, LEAST_BYTES, Ballast
 from pipeline.store.durable import Calls, Disk
 from pipeline.store.folder import Folder
 from pipeline.store.journal import JOURNAL, Journal
+from pipeline.store.log import Log
 from pipeline.store.part import FilePart
 from pipeline.store.status import read_status
 
@@ -314,13 +315,39 @@ def test_the_ballast_goes_when_the_disk_is_full_and_what_failed_is_done_again(
 
     with closing(Disk(tmp_path, calls=Calls(write=write))) as disk:
         ballast = Ballast(disk, wanted_bytes=3 << 20, freed=lambda: told.append("full"))
-        assert (tmp_path / BALLAST).stat().st_size == 3 << 20
+        files = tmp_path / BALLAST, tmp_path / FOR_RECORDS
+        assert sum(file.stat().st_size for file in files) == 3 << 20
         disk.write_whole("kept", [b"what was in flight"])
         assert (tmp_path / "kept").read_bytes() == b"what was in flight"
         assert told == ["full"]
-        assert not disk.when_full()
         ballast.close()
-    assert not (tmp_path / BALLAST).exists()
+    assert files_in(tmp_path) == {"kept"}
+
+
+def test_the_last_of_the_room_is_for_records_and_no_pixel_gets_any_of_it(tmp_path: Path) -> None:
+    (tmp_path / ".state/parts").mkdir(parents=True)
+    told: list[str] = []
+
+    def write(fd: int, piece: bytes | memoryview) -> int:
+        if (tmp_path / FOR_RECORDS).exists() and bytes(piece) != b"first piece":
+            raise OSError(errno.ENOSPC, "injected")
+        return os.write(fd, piece)
+
+    with closing(Disk(tmp_path, calls=Calls(write=write))) as disk:
+        Ballast(disk, wanted_bytes=3 << 20, freed=lambda: told.append("full"))
+        part, log = FilePart(disk, "part"), Log(disk, "log")
+        part.write(b"first piece")
+        with pytest.raises(DiskTrouble):
+            part.write(b"second piece")
+        assert {BALLAST, FOR_RECORDS} & files_in(tmp_path) == {FOR_RECORDS}
+        log.append([b"line\n"])
+        with pytest.raises(DiskTrouble):
+            part.write(b"first piece")
+        assert told == ["full"]
+        part.discard()
+        log.close()
+    assert files_in(tmp_path) == {"log"}
+    assert (tmp_path / "log").read_bytes() == b"line\n"
 
 
 def test_where_next_to_nothing_is_free_nothing_is_begun(
