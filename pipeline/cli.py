@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
+_AMOUNT = re.compile(r"\$?(\d+(\.\d*)?|\.\d+)", re.ASCII)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
 
 
@@ -252,6 +253,12 @@ def _runs(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--max-runtime", type=_seconds, metavar="2h", help="stop in time, resumable (exit 4)"
     )
+    command.add_argument(
+        "--max-usd",
+        type=_dollars,
+        metavar="5",
+        help="the most the output folder may cost, over all its runs (exit 4)",
+    )
     _waits(command)
     command.add_argument(
         "--adopt", action="store_true", help="use a folder that belongs to another job"
@@ -272,6 +279,12 @@ def _seconds(text: str) -> float:
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise argparse.ArgumentTypeError(f"{text!r} is no time; write 90, 90s, 30m, 2h or 1h30m")
     return sum(float(number) * _UNITS_S[unit] for number, unit in parts)
+
+
+def _dollars(text: str) -> float:
+    if not _AMOUNT.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no amount; write US dollars: 5 or 2.50")
+    return float(text.removeprefix("$"))
 
 
 def _count(text: str) -> int:

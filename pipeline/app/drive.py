@@ -13,12 +13,14 @@ from pipeline.app import catalog
 from pipeline.app.asking import provider_for
 from pipeline.app.clock import SystemClock
 from pipeline.app.descriptors import room_for
+from pipeline.app.prices import no_price, worst_prices
 from pipeline.engine.pool import Pool
 from pipeline.engine.retry import Caps, Retry
 from pipeline.engine.stages import Guards, Stages
 from pipeline.engine.worker import Worker
-from pipeline.errors import DiskTrouble, Guarded, Interrupted, Stop
+from pipeline.errors import DiskTrouble, Guarded, Interrupted, Misconfigured, Stop
 from pipeline.job.environment import proxy_for
+from pipeline.limit.budget import Budget, Spent
 from pipeline.limit.gate import Gate
 from pipeline.provider.catalog import Catalog
 from pipeline.provider.http import Address, Http, Patience
@@ -77,14 +79,14 @@ class Driver:
             self._brace(n_workers, loop)
             self._starting = asyncio.current_task()
             try:
-                worker = await self._worker(stack)
+                worker, budget = await self._connected(stack)
             except asyncio.CancelledError:
                 if self._early is None:
                     raise
                 return self._early
             finally:
                 self._starting = None
-            self._pool = self._new_pool(worker, n_workers)
+            self._pool = self._new_pool(worker, budget, n_workers)
             if self._run.max_runtime_s is not None:
                 reason = Guarded(f"--max-runtime is over. {GO_ON}")
                 loop.call_later(self._run.max_runtime_s, self.stop, reason)
@@ -128,7 +130,8 @@ class Driver:
         is_second = self._pool is not None and self._pool.is_interrupted
         self.stop(reason, grace_s=0.0 if is_second else grace_s)
 
-    async def _worker(self, stack: AsyncExitStack) -> Worker:
+    async def _connected(self, stack: AsyncExitStack) -> tuple[Worker, Budget]:
+        """What asks, and what it may cost; raises where nobody knows what it does cost."""
         job, key = self._run.job, self._run.key
         profile = job.profile
         base_url = profile.base_url or ""
@@ -147,12 +150,13 @@ class Driver:
         links = Remote(address, patience) if profile.remote_images else None
         mask = key.masked_in if key else str
         listed = await self._catalog(transport, base_url)
-        return Worker(
+        worker = Worker(
             provider=provider_for(profile, mask=mask, gives=listed.gives),
             transport=transport,
             links=await stack.enter_async_context(links) if links else None,
             problem_of=self._run.folder.problem_of if job.verify == "decode" else None,
         )
+        return worker, self._budget(listed)
 
     async def _catalog(self, http: Http, base_url: str) -> Catalog:
         """The models the provider lists. The embedded one serves every name."""
@@ -171,7 +175,22 @@ class Driver:
         n_useful = most if self._run.n_tasks is None else self._run.n_tasks
         return room_for(min(most, n_useful))
 
-    def _new_pool(self, worker: Worker, n_workers: int) -> Pool:
+    def _budget(self, listed: Catalog) -> Budget:
+        """What is left of the budget; where the job sets none, there is no end to it."""
+        run, ceiling_usd = self._run, self._run.job.budget.usd
+        if ceiling_usd is None:
+            return Budget()
+        spent = Spent(
+            usd=run.folder.cost_usd,
+            unknown=run.folder.unknown_costs,
+            met=run.folder.ledger.replies_usd,
+        )
+        prices = worst_prices(run.job, run.models, listed, run.folder.ledger.replies_usd)
+        if unknown := [model for model in run.models if model not in prices]:
+            raise Misconfigured(no_price(unknown))
+        return Budget(ceiling_usd, prices=prices, before=spent)
+
+    def _new_pool(self, worker: Worker, budget: Budget, n_workers: int) -> Pool:
         job = self._run.job
         limits, retry = job.limits, job.retry
         caps = Caps(
@@ -187,6 +206,7 @@ class Driver:
             gate=Gate(
                 concurrency=limits.concurrency, requests_per_minute=limits.requests_per_minute
             ),
+            budget=budget,
             retry=Retry(caps, uniform=random.Random().uniform),  # noqa: S311 - jitter, no secret
             store=self._run.folder,
             observer=self._run.observer,
@@ -196,6 +216,7 @@ class Driver:
         guards = Guards(
             failures_in_a_row=job.stop.failures_in_a_row,
             grace_s=job.stop.grace_int,
+            longest_reply_s=job.timeouts.total,
             n_models=len(self._run.models),
         )
         return Pool(stages, guards, n_workers=n_workers)

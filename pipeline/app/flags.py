@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 
 def overrides_of(arguments: argparse.Namespace) -> Overrides:
     """What the command line says over the job file."""
+    usd = getattr(arguments, "max_usd", None)
     return Overrides(
         out=getattr(arguments, "out", None),
         provider=arguments.provider,
-        settings=tuple(arguments.set),
+        settings=(*arguments.set, *([] if usd is None else [f"budget.usd={usd}"])),
         limit=arguments.limit,
     )
 
@@ -28,9 +29,9 @@ def flags_of(arguments: argparse.Namespace) -> list[str]:
     for name in ("why", "id"):
         if words := words_of(getattr(arguments, name, ())):
             flags += [f"--{name}", ",".join(words)]
-    for name in ("out", "provider", "limit"):
+    for name in ("out", "provider", "limit", "max_usd"):
         if (value := getattr(arguments, name, None)) is not None:
-            flags += [f"--{name}", str(value)]
+            flags += [f"--{name.replace('_', '-')}", str(value)]
     return [*flags, *_settings_of(arguments)]
 
 

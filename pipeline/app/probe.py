@@ -111,7 +111,7 @@ class Nowhere:
     def heard(self, request_id: str) -> None:
         """Forget it."""
 
-    def back(self, *, cost_usd: float | None, is_maybe_billed: bool) -> None:
+    def back(self, *, cost_usd: float | None, is_maybe_billed: bool, is_unpriced: bool) -> None:
         """Forget it."""
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from pipeline.job.job import Job, Overrides
 
-_SECTIONS = frozenset({"limits", "retry", "timeouts", "stop"})
+_SECTIONS = frozenset({"budget", "limits", "retry", "timeouts", "stop"})
 _SINGLE = frozenset({"output.durability", "output.verify"})
 
 
@@ -44,9 +44,9 @@ def _refuse_other_settings(settings: list[str]) -> None:
         if equals and key.partition(".")[0] not in _SECTIONS and key not in _SINGLE:
             raise BadUsage(
                 f"--set {key}: rerun asks for each task exactly as it was asked for before, so"
-                " only limits, retry, timeouts, stop, output.durability and output.verify can be"
-                " set. Another provider is chosen by --provider; to ask for something else, edit"
-                " the job and use imagebatch run"
+                " only budget, limits, retry, timeouts, stop, output.durability and output.verify"
+                " can be set. Another provider is chosen by --provider; to ask for something else,"
+                " edit the job and use imagebatch run"
             )
 
 

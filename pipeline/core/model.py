@@ -42,6 +42,11 @@ class Why(StrEnum):
         return self not in _NOT_THE_PROVIDERS_FAULT
 
 
+CHARGED_WHYS: frozenset[str] = frozenset(
+    {Why.BAD_REPLY, Why.BAD_IMAGE, Why.NO_IMAGE, Why.TOO_LARGE}
+)
+"""Reasons that come with a whole reply, which the provider may charge for."""
+
 FINAL_WHYS: frozenset[str] = frozenset({Why.REFUSED, Why.REJECTED, Why.TOO_LARGE})
 """Reasons after which a later ``run`` leaves a task alone, as members and as words."""
 
@@ -209,6 +214,17 @@ class Failure:
     is_of_the_model: bool = False
     n_tries_before_stop: int = 0
 
+    @property
+    def is_unpriced(self) -> bool:
+        """Whether it was answered in a way that may have cost something, and nobody told how much.
+
+        An error costs nothing; a reply without a usable image does. A refusal does where the model
+        was asked at all, which its tokens show.
+        """
+        if self.is_maybe_billed or self.answer.cost_usd is not None:
+            return False
+        return self.why in CHARGED_WHYS or (self.why is Why.REFUSED and bool(self.answer.usage))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Course:
@@ -216,7 +232,8 @@ class Course:
 
     ``started_at``: its first attempt left; ``finished_at``: its last one ended; ``latency_s``: how
     long that last one took. ``cost_usd`` adds up all attempts, None where none told its cost;
-    ``n_maybe_billed`` counts the attempts that left and were never answered.
+    ``n_maybe_billed`` counts the attempts that left and were never answered, ``n_unpriced`` those
+    that were answered, may have cost something, and did not tell what.
     """
 
     attempts: int
@@ -226,6 +243,7 @@ class Course:
     cost_usd: float | None
     provider: str
     n_maybe_billed: int = 0
+    n_unpriced: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -163,6 +163,25 @@ class Gate(Protocol):
         """One came back, with what it met and the server's hint if it gave one."""
 
 
+class Budget(Protocol):
+    """What may be spent; every request is reserved before it leaves."""
+
+    def allows(self, model: str) -> bool:
+        """Whether one more may leave now."""
+
+    def is_used_up(self, model: str) -> bool:
+        """Whether one more may never leave."""
+
+    def reserve(self, model: str) -> None:
+        """One leaves; only after :meth:`allows` said so."""
+
+    def settle(self, model: str, *, cost_usd: float | None, is_charged: bool) -> None:
+        """One came back: what it cost; where nobody told, whether it may have cost anything."""
+
+    def reason(self, model: str) -> str:
+        """Why nothing more is sent, for a person."""
+
+
 class Trail(Protocol):
     """What the store is told of one attempt on its way; each raises DiskTrouble."""
 
@@ -172,8 +191,8 @@ class Trail(Protocol):
     def part(self) -> Part:
         """A fresh part file for an image of its reply."""
 
-    def back(self, *, cost_usd: float | None, is_maybe_billed: bool) -> None:
-        """It came back without images that count."""
+    def back(self, *, cost_usd: float | None, is_maybe_billed: bool, is_unpriced: bool) -> None:
+        """It came back without images that count. ``is_unpriced``: nobody told what it cost."""
 
 
 class Store(Protocol):

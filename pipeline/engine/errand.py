@@ -22,11 +22,14 @@ class Errand:
     started_at: str = ""
     cost_usd: float | None = None
     n_maybe_billed: int = 0
+    n_unpriced: int = 0
 
-    def add_cost(self, cost_usd: float | None) -> None:
+    def add(self, cost_usd: float | None, *, is_maybe_billed: bool, is_unpriced: bool) -> None:
         """Add what one more attempt cost, in US dollars; None where it was not told."""
         if cost_usd is not None:
             self.cost_usd = (self.cost_usd or 0.0) + cost_usd
+        self.n_maybe_billed += is_maybe_billed
+        self.n_unpriced += is_unpriced
 
     def is_sure_of(self, failure: Failure) -> bool:
         """Whether an answer that stops the run was met as often as it takes."""
@@ -41,5 +44,6 @@ class Errand:
             latency_s=round(latency_s, 3),
             cost_usd=self.cost_usd,
             n_maybe_billed=self.n_maybe_billed,
+            n_unpriced=self.n_unpriced,
             provider=provider,
         )

@@ -21,15 +21,15 @@ from pipeline.core.ports import (
     Draining,
     Ending,
     Held,
-    LeftOut,
     Sent,
     Settled,
     TriedAgain,
 )
+from pipeline.engine.breaker import Breaker
 from pipeline.engine.errand import Errand
 from pipeline.engine.retry import LONGEST_HINT_S
 from pipeline.engine.worker import Got
-from pipeline.errors import Guarded, Interrupted, Stop, Unreachable
+from pipeline.errors import Guarded, Interrupted, Stop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,9 +62,7 @@ class Pool:
         self._patience: asyncio.Timeout | None = None
         self._stop: Stop | None = None
         self._is_exhausted = False
-        self._was_ever_answered = False
-        self._n_failed_in_a_row = 0
-        self._left_out: dict[str, Failure] = {}
+        self._breaker = Breaker(guards, stages.clock, stages.observer)
         self.n_cut_off = 0
 
     @property
@@ -127,13 +125,15 @@ class Pool:
             while self._stop is None:
                 self._changed.clear()
                 now = self._stages.clock.now()
-                if self._left_out and (errand := self._take_left_out(now)):
+                if self._breaker.left_out and (errand := self._take_left_out(now)):
                     self._n_busy += 1
                     return errand, None
                 wait_s = max(self._wait_for_work(now), self._stages.gate.wait(now))
                 if wait_s <= 0 and (errand := self._take(now)):
-                    self._n_busy += 1
-                    return errand, self._stages.gate.leave(now)
+                    if self._is_affordable(errand):
+                        self._n_busy += 1
+                        return errand, self._stages.gate.leave(now)
+                    wait_s = inf  # until one comes back that cost less than it might have
                 if self._is_all_done():
                     return None
                 await (self._change(wait_s) if wait_s > 0 else asyncio.sleep(0))
@@ -151,7 +151,7 @@ class Pool:
     def _take_left_out(self, now: float) -> Errand | None:
         """The next errand, if its model was left out; else it stays the next."""
         errand = self._take(now)
-        if errand is None or errand.task.model in self._left_out:
+        if errand is None or errand.task.model in self._breaker.left_out:
             return errand
         self._at_once.appendleft(errand)
         return None
@@ -164,6 +164,17 @@ class Pool:
         if self._waiting and self._waiting[0][0] <= now:
             return heappop(self._waiting)[2]
         return self._take_new() if self._may_take_new() else None
+
+    def _is_affordable(self, errand: Errand) -> bool:
+        """Reserve what it may cost; where there is no room for that, it stays the next."""
+        budget, model = self._stages.budget, errand.task.model
+        if budget.allows(model):
+            budget.reserve(model)
+            return True
+        self._at_once.appendleft(errand)
+        if budget.is_used_up(model):
+            self.stop(Guarded(budget.reason(model)), grace_s=self._guards.longest_reply_s)
+        return False
 
     def _take_new(self) -> Errand | None:
         try:
@@ -202,18 +213,22 @@ class Pool:
             self.n_cut_off += result is None
             self._return(ticket, now, result)
         cost_usd = result.answer.cost_usd
-        errand.add_cost(cost_usd)
         is_maybe_billed = isinstance(result, Failure) and result.is_maybe_billed
+        is_charged = is_maybe_billed or result.is_unpriced
+        self._stages.budget.settle(errand.task.model, cost_usd=cost_usd, is_charged=is_charged)
+        errand.add(cost_usd, is_maybe_billed=is_maybe_billed, is_unpriced=result.is_unpriced)
         self._stages.observer.see(Back(cost_usd=cost_usd, is_maybe_billed=is_maybe_billed))
         latency_s = now - ticket.left_at
         if isinstance(result, Got):
-            self._was_ever_answered = True
+            self._breaker.brought_images()
             course = self._course(errand, latency_s)
             made = Made(task=errand.task, images=result.images, answer=result.answer, course=course)
             with _known_cost(trail, cost_usd):
                 await self._settle(made)
         else:
-            trail.back(cost_usd=cost_usd, is_maybe_billed=is_maybe_billed)
+            trail.back(
+                cost_usd=cost_usd, is_maybe_billed=is_maybe_billed, is_unpriced=result.is_unpriced
+            )
             await self._failed(errand, result, latency_s)
 
     async def _guarded(self, task: Task, trail: Trail) -> Got | Failure:
@@ -235,11 +250,10 @@ class Pool:
             self._stages.observer.see(Held(wait_s=hint_s))
 
     async def _failed(self, errand: Errand, failure: Failure, latency_s: float) -> None:
-        errand.n_maybe_billed += failure.is_maybe_billed
         wait_s = self._stages.retry.wait_after(errand.history, failure)
-        if self._leaves_out(errand, failure):
+        if self._breaker.leaves_out(errand, failure):
             wait_s = None
-        elif stop := self._reason_to_stop(errand, failure):
+        elif stop := self._breaker.reason_to_stop(errand, failure):
             self.stop(stop)
             return
         if wait_s is not None:
@@ -252,36 +266,11 @@ class Pool:
 
     async def _forgo(self, errand: Errand) -> None:
         """Give up a task unasked: its model was left out, for the reason that others met."""
-        failure = self._left_out[errand.task.model]
+        failure = self._breaker.left_out[errand.task.model]
         answer = Answer(detail=failure.answer.detail)
         course = self._course(errand, 0.0)
         failed = Failed(task=errand.task, why=failure.why, answer=answer, course=course)
         await self._settle(failed)
-
-    def _leaves_out(self, errand: Errand, failure: Failure) -> bool:
-        """Whether the run goes on without this errand's model, from now on or already."""
-        model = errand.task.model
-        if not (failure.is_of_the_model and failure.stop and errand.is_sure_of(failure)):
-            return False
-        if len(self._left_out.keys() | {model}) >= self._guards.n_models:
-            return False
-        self._was_ever_answered = True
-        if model not in self._left_out:
-            self._left_out[model] = failure
-            reason = str(failure.stop)
-            self._stages.observer.see(LeftOut(model=model, reason=reason))
-        return True
-
-    def _reason_to_stop(self, errand: Errand, failure: Failure) -> Stop | None:
-        if failure.stop:
-            return failure.stop if errand.is_sure_of(failure) else None
-        if failure.why is Why.UNREACHABLE and not self._was_ever_answered:
-            return Unreachable(f"the provider cannot be reached: {failure.answer.detail}")
-        self._was_ever_answered |= failure.why not in {Why.UNREACHABLE, Why.TIMEOUT}
-        if failure.retry_after_s and failure.retry_after_s > LONGEST_HINT_S:
-            until = self._stages.clock.utc_in(failure.retry_after_s)
-            return Guarded(f"the provider asks to wait until {until}. Run again then")
-        return None
 
     def _put_back(self, errand: Errand, failure: Failure, wait_s: float) -> None:
         """A 429 that costs no attempt goes to the front: the gate is what holds it."""
@@ -304,18 +293,8 @@ class Pool:
     async def _settle(self, outcome: Outcome) -> None:
         receipt = await self._stages.store.keep(outcome)
         self._stages.observer.see(Settled(receipt=receipt))
-        if outcome.task.model in self._left_out:
-            return
-        is_their_fault = isinstance(outcome, Failed) and outcome.why.is_the_providers_fault
-        self._n_failed_in_a_row = self._n_failed_in_a_row + 1 if is_their_fault else 0
-        if self._n_failed_in_a_row >= self._guards.failures_in_a_row:
-            assert isinstance(outcome, Failed)
-            self.stop(
-                Guarded(
-                    f"{self._n_failed_in_a_row} tasks in a row failed by the provider's fault "
-                    f"(the last: {outcome.why}). Run again when it is well"
-                )
-            )
+        if stop := self._breaker.settled(outcome):
+            self.stop(stop)
 
     def _course(self, errand: Errand, latency_s: float) -> Course:
         clock, provider = self._stages.clock, self._stages.provider
@@ -330,7 +309,7 @@ def _known_cost(trail: Trail, cost_usd: float | None) -> Iterator[None]:
     except Stop:
         if cost_usd is not None:
             with suppress(Stop):
-                trail.back(cost_usd=cost_usd, is_maybe_billed=False)
+                trail.back(cost_usd=cost_usd, is_maybe_billed=False, is_unpriced=False)
         raise
 
 

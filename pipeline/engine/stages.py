@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from pipeline.core.model import Failure, Task
-    from pipeline.core.ports import Clock, Gate, Observer, Store, Trail
+    from pipeline.core.ports import Budget, Clock, Gate, Observer, Store, Trail
     from pipeline.engine.retry import Retry
     from pipeline.engine.worker import Got
 
@@ -23,6 +23,7 @@ class Stages:
 
     attempt: Callable[[Task, Trail], Awaitable[Got | Failure]]
     gate: Gate
+    budget: Budget
     retry: Retry
     store: Store
     observer: Observer
@@ -34,10 +35,12 @@ class Stages:
 class Guards:
     """When to stop: ``failures_in_a_row`` settled by the provider's fault; drain ``grace_s``.
 
+    ``longest_reply_s``: how long a reply may take; what is paid for is waited for that long.
     ``n_models``: how many the tasks ask for. The run goes on without one that cannot be served,
     until none is left.
     """
 
     failures_in_a_row: int
     grace_s: float
+    longest_reply_s: float = 600.0
     n_models: int = 1

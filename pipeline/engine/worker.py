@@ -31,6 +31,11 @@ class Got:
     images: tuple[Image, ...]
     answer: Answer
 
+    @property
+    def is_unpriced(self) -> bool:
+        """Whether nobody told what it cost."""
+        return self.answer.cost_usd is None
+
 
 class Worker:
     """Makes attempts; holds nothing between two of them."""

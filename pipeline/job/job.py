@@ -13,7 +13,14 @@ if TYPE_CHECKING:
     from pipeline.core.model import Keep
     from pipeline.job.matrix import Matrix
     from pipeline.job.rows import Row
-    from pipeline.job.spec import LimitsSpec, ProfileSpec, RetrySpec, StopSpec, TimeoutsSpec
+    from pipeline.job.spec import (
+        BudgetSpec,
+        LimitsSpec,
+        ProfileSpec,
+        RetrySpec,
+        StopSpec,
+        TimeoutsSpec,
+    )
 
 
 class Place(NamedTuple):
@@ -123,6 +130,7 @@ class Job:
     durability: str
     verify: str
     limits: LimitsSpec
+    budget: BudgetSpec
     retry: RetrySpec
     timeouts: TimeoutsSpec
     stop: StopSpec

@@ -64,6 +64,14 @@ class LimitsSpec(Spec):
     """Slow down by what the provider answers: a 429 then costs a task no attempt."""
 
 
+class BudgetSpec(Spec):
+    """What an output folder may cost, over all its runs."""
+
+    usd: Annotated[float, Field(ge=0)] | None = None
+    """The ceiling, in US dollars: what is in flight and what may have been billed counted in full;
+    null sets none."""
+
+
 class RetrySpec(Spec):
     """How often a task is tried, the first time included."""
 
@@ -299,7 +307,7 @@ class JobSpec(Spec):
     """How often a task is tried."""
     timeouts: TimeoutsSpec = TimeoutsSpec()
     """How long to wait."""
-    budget: Later = None
-    """A hard ceiling of what may be spent. Not supported yet."""
+    budget: BudgetSpec = BudgetSpec()
+    """What the output folder may cost."""
     stop: StopSpec = StopSpec()
     """When a run ends by itself."""

@@ -2,9 +2,10 @@ r"""The fold of the journal: which attempts no manifest line accounts for, and w
 
 A line of the journal is one of these, as JSON (``\n`` at its end):
 
-* ``send``: an attempt of a task is about to leave; written before it does;
+* ``send``: an attempt of a task is about to leave, to ``model``; written before it does;
 * ``heard``: its reply's head came, with the id under which the provider knows it;
-* ``back``: it came back without images, with what it cost and whether it may have been billed;
+* ``back``: it came back without images, with what it cost, whether it may have been billed, and
+  whether it was answered in a way that cost something nobody told;
 * ``result``: its images lie complete in ``parts``; the record is the manifest line to come.
 
 ``heard`` and ``back`` belong to the last ``send`` of the same task and number.
@@ -12,6 +13,7 @@ A line of the journal is one of these, as JSON (``\n`` at its end):
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -36,15 +38,17 @@ class Attempt:
     attempt: int
     run: str
     at: str
+    model: str = ""
     request_id: str | None = None
     cost_usd: float | None = None
     is_maybe_billed: bool = True
+    is_unpriced: bool = False
     is_back: bool = False
 
     @property
     def counts(self) -> bool:
         """Whether it has to be remembered, though no line will tell of it: it is about money."""
-        return self.is_maybe_billed or bool(self.cost_usd)
+        return self.is_maybe_billed or self.is_unpriced or bool(self.cost_usd)
 
     def told(self) -> dict[str, Any]:
         """What ``status`` tells of it."""
@@ -121,6 +125,14 @@ class Attempts:
         """What they cost, as far as they told."""
         return sum(one.cost_usd or 0.0 for one in self)
 
+    def unknown_costs(self) -> Counter[str]:
+        """By model, how many of them may have been charged, and nobody told how much."""
+        return Counter(
+            one.model
+            for one in self._unfinished()
+            if one.cost_usd is None and (one.is_maybe_billed or one.is_unpriced)
+        )
+
     def maybe_billed(self, *, but: str | None = None) -> list[Attempt]:
         """Those that may have been billed for nothing; ``but``: less what is on its way there.
 
@@ -153,7 +165,13 @@ class Attempts:
     def _note(self, said: Mapping[str, Any]) -> None:
         if "send" in said:
             self.send(
-                Attempt(id=said["send"], attempt=said["attempt"], run=said["run"], at=said["at"])
+                Attempt(
+                    id=said["send"],
+                    attempt=said["attempt"],
+                    run=said["run"],
+                    at=said["at"],
+                    model=said.get("model", ""),
+                )
             )
         elif "heard" in said:
             self.last(said["heard"], said["attempt"]).request_id = said["request_id"]
@@ -161,6 +179,7 @@ class Attempts:
             attempt = self.last(said["back"], said["attempt"])
             attempt.cost_usd = said["cost_usd"]
             attempt.is_maybe_billed = bool(said["maybe_billed"])
+            attempt.is_unpriced = bool(said.get("unpriced"))
             attempt.is_back = True
         else:
             record, parts = said["result"], tuple(said["parts"])
@@ -179,8 +198,15 @@ class Attempts:
 
 def send_line(attempt: Attempt) -> bytes:
     """An attempt is about to leave."""
-    said = {"send": attempt.id, "attempt": attempt.attempt, "run": attempt.run, "at": attempt.at}
-    return line_of(said)
+    return line_of(
+        {
+            "send": attempt.id,
+            "attempt": attempt.attempt,
+            "run": attempt.run,
+            "at": attempt.at,
+            "model": attempt.model,
+        }
+    )
 
 
 def heard_line(attempt: Attempt) -> bytes:
@@ -198,6 +224,7 @@ def back_line(attempt: Attempt) -> bytes:
             "attempt": attempt.attempt,
             "cost_usd": attempt.cost_usd,
             "maybe_billed": attempt.is_maybe_billed,
+            "unpriced": attempt.is_unpriced,
         }
     )
 

@@ -25,6 +25,7 @@ from pipeline.store.metadata import METADATA, metadata_of
 from pipeline.store.part import FilePart
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Callable, Collection
     from concurrent.futures import Future
     from pathlib import Path
@@ -116,7 +117,7 @@ class Folder:
 
     def begin(self, task: Task, attempt: int, *, at: str) -> Trail:
         """Note that an attempt is about to leave; raises :class:`DiskTrouble`."""
-        begun = Attempt(id=task.id, attempt=attempt, run=self._terms.run, at=at)
+        begun = Attempt(id=task.id, attempt=attempt, run=self._terms.run, at=at, model=task.model)
         self._journal.send(begun)
         return Trail(begun, self._disk, self._journal)
 
@@ -176,6 +177,11 @@ class Folder:
     def cost_usd(self) -> float:
         """What all runs cost, as far as the provider told."""
         return self.ledger.cost_usd + self._journal.attempts.cost_usd
+
+    @property
+    def unknown_costs(self) -> Counter[str]:
+        """By model, how many requests of all runs may have cost what nobody told."""
+        return self.ledger.unknown_costs + self._journal.attempts.unknown_costs()
 
     @property
     def n_maybe_billed(self) -> int:
@@ -300,9 +306,16 @@ class Trail:
         name = f"{self._attempt.id}.{self._attempt.attempt}.{next(self._numbers)}"
         return FilePart(self._disk, name)
 
-    def back(self, *, cost_usd: float | None, is_maybe_billed: bool) -> None:
+    def back(
+        self, *, cost_usd: float | None, is_maybe_billed: bool, is_unpriced: bool = False
+    ) -> None:
         """It came back without images; raises :class:`DiskTrouble`."""
-        self._journal.back(self._attempt, cost_usd=cost_usd, is_maybe_billed=is_maybe_billed)
+        self._journal.back(
+            self._attempt,
+            cost_usd=cost_usd,
+            is_maybe_billed=is_maybe_billed,
+            is_unpriced=is_unpriced,
+        )
 
 
 def _problem_of(image: Image) -> str | None:

@@ -87,6 +87,7 @@ class Gist(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     orphaned: tuple[Displaced, ...] = ()
     warnings: tuple[str, ...] = ()
     references: tuple[Source, ...] = ()
+    unpriced: int | None = None
 
 
 def gap_of(gist: Gist) -> str | None:

@@ -60,11 +60,18 @@ class Journal:
             attempt.request_id = request_id
             self._log.append([heard_line(attempt)])
 
-    def back(self, attempt: Attempt, *, cost_usd: float | None, is_maybe_billed: bool) -> None:
+    def back(
+        self,
+        attempt: Attempt,
+        *,
+        cost_usd: float | None,
+        is_maybe_billed: bool,
+        is_unpriced: bool = False,
+    ) -> None:
         """Note how it ended without images."""
         with self._writing:
             attempt.cost_usd, attempt.is_maybe_billed = cost_usd, is_maybe_billed
-            attempt.is_back = True
+            attempt.is_unpriced, attempt.is_back = is_unpriced, True
             self._log.append([back_line(attempt)])
             self.attempts.forget_answered(attempt.id)
 

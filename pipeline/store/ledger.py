@@ -97,6 +97,8 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     cost_usd: float
     n_cost_known: int
     maybe_billed: int
+    unknown_costs: dict[str, int]
+    replies_usd: dict[str, tuple[float, float]]
     last: Span | None
 
 
@@ -104,7 +106,9 @@ class Ledger:
     """What holds of each id: the newest line. Compact: some 155 bytes for each id.
 
     A made task whose files a later line moved out of its way holds no more: it is owed again.
-    Money adds up over all lines, since it was spent in each.
+    Money adds up over all lines, since it was spent in each. ``replies_usd``: by model the least
+    and the most that a reply cost; ``unknown_costs``: by model how many requests may have cost
+    what nobody told.
     """
 
     def __init__(self) -> None:
@@ -118,6 +122,8 @@ class Ledger:
         self.cost_usd = 0.0
         self.n_cost_known = 0
         self.maybe_billed = 0
+        self.unknown_costs: Counter[str] = Counter()
+        self.replies_usd: dict[str, tuple[float, float]] = {}
         self.latencies_s = array("f")
         self.last: Span | None = None
 
@@ -154,6 +160,8 @@ class Ledger:
             cost_usd=self.cost_usd,
             n_cost_known=self.n_cost_known,
             maybe_billed=self.maybe_billed,
+            unknown_costs=self.unknown_costs,
+            replies_usd=self.replies_usd,
             last=self.last,
         )
 
@@ -172,6 +180,9 @@ class Ledger:
         self.cost_usd += told.cost_usd
         self.n_cost_known += told.n_cost_known
         self.maybe_billed += told.maybe_billed
+        self.unknown_costs.update(told.unknown_costs)
+        for model, range_usd in told.replies_usd.items():
+            self._widen(model, range_usd)
         if told.last:
             is_all = told.last.n_lines == told.n_lines
             self.last = told.last.after(self.last) if is_all else told.last
@@ -261,9 +272,8 @@ class Ledger:
         self.n_lines += len(gists)
         self.maybe_billed += sum([gist.maybe_billed or 0 for gist in gists])
         self.latencies_s.extend([gist.latency_s for gist in gists if gist.latency_s])
-        costs = [gist.cost_usd for gist in gists if gist.cost_usd is not None]
-        self.cost_usd += sum(costs)
-        self.n_cost_known += len(costs)
+        for model, group in groupby(gists, key=attrgetter("model")):
+            self._add_up_costs(model, list(group))
         for run, group in groupby(gists, key=attrgetter("run")):
             of_run = list(group)
             span = Span(
@@ -276,8 +286,32 @@ class Ledger:
             self.n_images += span.n_images
             self.last = span.after(self.last)
 
+    def _add_up_costs(self, model: str, gists: Sequence[Gist]) -> None:
+        """What lines of one model tell; of several attempts the mean stands for each reply."""
+        costs = [gist.cost_usd for gist in gists if gist.cost_usd is not None]
+        self.cost_usd += sum(costs)
+        self.n_cost_known += len(costs)
+        replies = [g.cost_usd / (g.attempts or 1) for g in gists if g.cost_usd is not None]
+        if replies:
+            self._widen(model, (min(replies), max(replies)))
+        unknown = sum([(gist.maybe_billed or 0) + _unpriced(gist) for gist in gists])
+        if unknown:
+            self.unknown_costs[model] += unknown
+
+    def _widen(self, model: str, range_usd: tuple[float, float]) -> None:
+        lowest, highest = range_usd
+        low, high = self.replies_usd.get(model, range_usd)
+        self.replies_usd[model] = min(low, lowest), max(high, highest)
+
     def _place_of(self, word: str) -> int:
         place = self._places.setdefault(word, len(self._words))
         if place == len(self._words):
             self._words.append(word)  # a why that a later version wrote
         return place
+
+
+def _unpriced(gist: Gist) -> int:
+    """Requests of a line whose cost nobody told; a line may lack the number."""
+    if gist.unpriced is not None:
+        return gist.unpriced
+    return int(gist.status == _MADE and gist.cost_usd is None)

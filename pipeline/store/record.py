@@ -61,6 +61,7 @@ def record_of(outcome: Outcome, *, files: Sequence[str], run: str) -> dict[str, 
         "orphaned": [],
         "warnings": [_without_payload(warning) for warning in answer.warnings],
         "references": [_reference(reference) for reference in task.references],
+        "unpriced": course.n_unpriced,
     }
 
 

@@ -126,6 +126,7 @@ class Restorer:
             "latency_s": 0.0,
             "run": self._signature.run,
             "maybe_billed": 0,
+            "unpriced": 0,
             "orphaned": orphaned,
             "warnings": [],
         }

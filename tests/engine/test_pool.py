@@ -24,6 +24,7 @@ from pipeline.errors import (
     Stop,
     Unreachable,
 )
+from pipeline.limit.budget import Budget
 from pipeline.limit.gate import Gate
 
 if TYPE_CHECKING:
@@ -49,8 +50,9 @@ class Footprints:
     def heard(self, request_id: str) -> None:
         self.left.append(request_id)
 
-    def back(self, *, cost_usd: float | None, is_maybe_billed: bool) -> None:
-        self.left.append((cost_usd, is_maybe_billed))
+    def back(self, *, cost_usd: float | None, is_maybe_billed: bool, is_unpriced: bool) -> None:
+        told = (cost_usd, is_maybe_billed)
+        self.left.append((*told, "unpriced") if is_unpriced else told)
 
     def part(self) -> Any:
         raise AssertionError
@@ -101,10 +103,12 @@ class World:
         per_minute: float | None = None,
         caps: Caps = CAPS,
         n_models: int = 1,
+        budget: Budget | None = None,
     ) -> Pool:
         stages = Stages(
             attempt=self.attempt,
             gate=Gate(concurrency=n_workers, requests_per_minute=per_minute),
+            budget=budget or Budget(),
             retry=Retry(caps, uniform=lambda low, high: high),
             store=self,
             observer=self,
@@ -447,3 +451,65 @@ def test_what_an_image_cost_is_noted_though_it_cannot_be_kept() -> None:
     untold = Full(lambda _, __: MADE)
     run(untold, n_tasks=1)
     assert untold.trails == {(0, 1): []}
+
+
+# A budget
+
+
+def priced(usd: float | None) -> Got:
+    return Got(images=(), answer=Answer(cost_usd=usd))
+
+
+def test_a_budget_ends_the_run_once_nothing_more_fits_and_what_is_out_still_lands() -> None:
+    world = World(lambda _, __: priced(0.1))
+    stop, _ = run(world, 50, budget=Budget(1.05, prices={"m": 0.1}))
+    assert isinstance(stop, Guarded)
+    assert "budget of $1.05" in str(stop)
+    assert len(world.sent) == len(world.settled) == 10
+
+
+def test_what_comes_back_for_less_makes_room_for_more() -> None:
+    world = World(lambda _, __: priced(0.05))
+    budget = Budget(1.0, prices={"m": 0.4})
+    run(world, 50, n_workers=16, budget=budget)
+    assert len(world.sent) == 13, "0.60 spent leave room for one more at 0.40, 0.65 do not"
+    assert budget.spent_usd == pytest.approx(0.65)
+
+
+def test_a_budget_below_one_image_sends_nothing() -> None:
+    world = World(lambda _, __: priced(0.1))
+    stop, took = run(world, budget=Budget(0.05, prices={"m": 0.1}))
+    assert isinstance(stop, Guarded)
+    assert (world.sent, took) == ([], 0)
+
+
+def test_lost_tries_and_replies_of_unknown_cost_count_in_full() -> None:
+    def answer(task: Task, n: int) -> Result:
+        if n == 1:
+            return Failure(why=Why.LOST, is_maybe_billed=True)
+        return Failure(why=Why.NO_IMAGE) if n == 2 else priced(None)
+
+    world = World(answer)
+    stop, _ = run(world, 9, n_workers=1, budget=Budget(0.5, prices={"m": 0.1}))
+    assert isinstance(stop, Guarded)
+    assert len(world.sent) == 5
+    (made,) = world.settled
+    assert (made.course.n_maybe_billed, made.course.n_unpriced) == (1, 2)
+    assert world.trails[0, 2] == [(None, False, "unpriced")]
+
+
+def test_errors_cost_nothing() -> None:
+    world = World(fails_first(Why.SERVER_ERROR, times=2))
+    stop, _ = run(world, 3, budget=Budget(0.3, prices={"m": 0.1}))
+    assert stop is None
+    assert len(world.sent) == 9
+
+
+def test_a_cheaper_task_does_not_overtake_one_that_waits_for_room() -> None:
+    prices = {"dear": 0.9, "cheap": 0.1}
+    tasks = [replace(task(0), model="dear"), replace(task(1), model="dear"),
+             replace(task(2), model="cheap")]  # fmt: skip
+    world = World(lambda _, __: priced(0.1))
+    budget = Budget(1.2, prices=prices)
+    assert drive(world, lambda pool: pool.run(iter(tasks)), budget=budget)[0] is None
+    assert [index for _, index in world.sent] == [0, 1, 2]

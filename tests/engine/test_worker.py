@@ -64,7 +64,7 @@ class Footprints:
     def part(self) -> Any:
         raise AssertionError
 
-    def back(self, *, cost_usd: float | None, is_maybe_billed: bool) -> None:
+    def back(self, *, cost_usd: float | None, is_maybe_billed: bool, is_unpriced: bool) -> None:
         raise AssertionError
 
 

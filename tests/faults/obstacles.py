@@ -20,6 +20,7 @@ from pipeline.engine.retry import Caps, Retry
 from pipeline.engine.stages import Guards, Stages
 from pipeline.engine.worker import Got
 from pipeline.errors import Stop
+from pipeline.limit.budget import Budget
 from pipeline.limit.gate import Gate
 from pipeline.store.folder import Folder
 
@@ -106,6 +107,7 @@ def _pool(folder: Folder, run: str, life: Life) -> Pool:
     stages = Stages(
         attempt=_attempt,
         gate=Gate(concurrency=N_WORKERS, requests_per_minute=None),
+        budget=Budget(),
         retry=Retry(CAPS, uniform=lambda low, high: 0.0),
         store=store,
         observer=store,
@@ -156,9 +158,10 @@ class _Trail:
     def part(self) -> Part:
         return self.trail.part()
 
-    def back(self, *, cost_usd: float | None, is_maybe_billed: bool) -> None:
+    def back(self, *, cost_usd: float | None, is_maybe_billed: bool, is_unpriced: bool) -> None:
         how: dict[str, Any] = {"cost_usd": cost_usd, "is_maybe_billed": is_maybe_billed}
-        self.life.tell(lambda: self.trail.back(**how), replace(self.begun, what="back", **how))
+        mark = replace(self.begun, what="back", **how)
+        self.life.tell(lambda: self.trail.back(is_unpriced=is_unpriced, **how), mark)
 
 
 async def _attempt(of: Task, trail: Trail) -> Got | Failure:

@@ -149,9 +149,10 @@ BAD = [
     ("prompts: [a]\nreferences: ['{{promt}}']\n", 2, "references.0", "mean `prompt`"),
     (f"prompts: [a]\nreferences: {['x.png'] * 17}\n", 2, "references", "at most 16"),
     ("prompts: [a]\nlimits: {images_per_minute: 0}\n", 2, "limits.images_per_minute", "not supp"),
-    ("prompts: [a]\nbudget:\n  usd: 20\n", 2, "budget", "not supported yet"),
-    ("prompts: [a]\nbudget: 0\n", 2, "budget", "not supported yet"),
-    ("prompts: [a]\nbudget: 0.0\n", 2, "budget", "not supported yet"),
+    ("prompts: [a]\nbudget:\n  usd: -20\n", 3, "budget.usd", "at least 0"),
+    ("prompts: [a]\nbudget:\n  usd: .inf\n", 3, "budget.usd", "number"),
+    ("prompts: [a]\nbudget: {eur: 20}\n", 2, "budget.eur", "known here are usd"),
+    ("prompts: [a]\nbudget: 20\n", 2, "budget", "mapping"),
     ("prompts: [{prompt: a, seed: '7'}]\n", 1, "prompts.0.seed", "whole number"),
     ("prompts:\n  - 3\n", 2, "prompts.0", "put 3 in quotes"),
     ("prompts: [a]\nprovider: [knox, local]\n", 2, "provider", "not supported yet: name one"),
@@ -259,7 +260,7 @@ MISTAKES = st.one_of(
         st.integers(1, len(LINES)),
         st.sampled_from(
             [
-                "budget: {usd: 1}",
+                "budget: {usd: -1}",
                 "references: [[]]",
                 "color: red",
                 "? [a]\n: b",

@@ -78,7 +78,7 @@ class Memory:
     def heard(self, request_id: str) -> None:
         assert request_id
 
-    def back(self, *, cost_usd: float | None, is_maybe_billed: bool) -> None:
+    def back(self, *, cost_usd: float | None, is_maybe_billed: bool, is_unpriced: bool) -> None:
         raise AssertionError
 
 

@@ -24,6 +24,7 @@ _OF_LATER_VERSIONS = {"aspect_ratio", "image_size", "seed", "keep", "maybe_bille
     "orphaned",
     "warnings",
     "references",
+    "unpriced",
 }
 
 

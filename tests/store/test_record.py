@@ -52,7 +52,7 @@ def test_the_fields_stand_in_the_order_of_the_contract() -> None:
     assert " ".join(record) == (
         "id status why index sample prompt model served_model params vars meta images text detail "
         "attempts request_id usage cost_usd provider started_at finished_at latency_s run "
-        "aspect_ratio image_size seed keep maybe_billed orphaned warnings references"
+        "aspect_ratio image_size seed keep maybe_billed orphaned warnings references unpriced"
     )
 
 
