@@ -272,8 +272,10 @@ class Ledger:
         self.n_lines += len(gists)
         self.maybe_billed += sum([gist.maybe_billed or 0 for gist in gists])
         self.latencies_s.extend([gist.latency_s for gist in gists if gist.latency_s])
-        for model, group in groupby(gists, key=attrgetter("model")):
-            self._add_up_costs(model, list(group))
+        models = {gist.model for gist in gists}
+        for model in models:
+            of_model = gists if len(models) == 1 else [g for g in gists if g.model == model]
+            self._add_up_costs(model, of_model)
         for run, group in groupby(gists, key=attrgetter("run")):
             of_run = list(group)
             span = Span(
@@ -289,14 +291,15 @@ class Ledger:
     def _add_up_costs(self, model: str, gists: Sequence[Gist]) -> None:
         """What lines of one model tell; of several attempts the mean stands for each reply."""
         costs = [gist.cost_usd for gist in gists if gist.cost_usd is not None]
-        self.cost_usd += sum(costs)
-        self.n_cost_known += len(costs)
-        replies = [g.cost_usd / (g.attempts or 1) for g in gists if g.cost_usd is not None]
-        if replies:
+        if costs:
+            self.cost_usd += sum(costs)
+            self.n_cost_known += len(costs)
+            often = [g for g in gists if g.attempts > 1]
+            replies = [_reply_usd(g) for g in gists if g.cost_usd is not None] if often else costs
             self._widen(model, (min(replies), max(replies)))
-        unknown = sum([(gist.maybe_billed or 0) + _unpriced(gist) for gist in gists])
-        if unknown:
-            self.unknown_costs[model] += unknown
+        unknown = [g for g in gists if g.maybe_billed or g.unpriced or g.cost_usd is None]
+        if n_unknown := sum((g.maybe_billed or 0) + _unpriced(g) for g in unknown):
+            self.unknown_costs[model] += n_unknown
 
     def _widen(self, model: str, range_usd: tuple[float, float]) -> None:
         lowest, highest = range_usd
@@ -315,3 +318,7 @@ def _unpriced(gist: Gist) -> int:
     if gist.unpriced is not None:
         return gist.unpriced
     return int(gist.status == _MADE and gist.cost_usd is None)
+
+
+def _reply_usd(gist: Gist) -> float:
+    return (gist.cost_usd or 0.0) / max(1, gist.attempts)
