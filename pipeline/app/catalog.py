@@ -14,6 +14,7 @@ import tempfile
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,10 +54,11 @@ NO_LIST = frozenset({404, 405, 501})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """A list as it was kept; ``age_s`` is how many seconds ago."""
+    """A list as it was kept; ``age_s`` is how many seconds ago, ``asked_on`` the UTC day of it."""
 
     catalog: Catalog
     age_s: float
+    asked_on: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,9 +155,14 @@ def kept(base_url: str, key: Secret | None) -> Kept | None:
     if not isinstance(document, dict) or document.get("base_url") != base_url:
         return None
     asked_at = document.get("asked_at")
-    age_s = time.time() - asked_at if isinstance(asked_at, int | float) else FRESH_S
-    models = image_models_in(document)
-    return Kept(catalog=Catalog(models=models), age_s=age_s) if 0 <= age_s < FRESH_S else None
+    if (
+        not isinstance(asked_at, int | float)
+        or not 0 <= (age_s := time.time() - asked_at) < FRESH_S
+    ):
+        return None
+    asked_on = datetime.fromtimestamp(asked_at, UTC).date().isoformat()
+    catalog = Catalog(models=image_models_in(document))
+    return Kept(catalog=catalog, age_s=age_s, asked_on=asked_on)
 
 
 def keep(catalog: Catalog, base_url: str, key: Secret | None) -> None:

@@ -3,38 +3,37 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pipeline.app import catalog
 from pipeline.app.console import Console
 from pipeline.app.flags import overrides_of
 from pipeline.app.jobfile import load_job
+from pipeline.app.prices import prices_of
 from pipeline.app.wanted import Wanted, asked
-from pipeline.errors import NotAllowed
-from pipeline.job.environment import environment
-from pipeline.job.keys import key_of
+from pipeline.core.prices import SEEN, plain_usd
 from pipeline.job.naming import Naming
-from pipeline.provider.catalog import Catalog
+from pipeline.provider.simulator.fate import faults_of
+from pipeline.provider.simulator.faults import PLAYS
 from pipeline.store.status import read_ledger
-from pipeline.view.plan import FirstTask, PlanView, plan_json, plan_text, price_text
+from pipeline.view.plan import Bill, FirstTask, PlanView, plan_json, plan_text
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping
+    from collections.abc import Iterable
 
+    from pipeline.app.prices import Prices
     from pipeline.app.wanted import Counts
+    from pipeline.core.model import Task
+    from pipeline.core.simulation import Simulation
     from pipeline.job.job import Job
     from pipeline.job.plan import Survey
-    from pipeline.job.spec import ProfileSpec
 
 LIKELY_IMAGE_BYTES = 1_500_000
 """A 1024 x 1024 PNG of a real model."""
-
-_LEAST_IMAGE_USD = 0.0005
-"""Below it, a listed ``image_output`` is the price of a token: OpenRouter lists 0.00003 for
-google/gemini-2.5-flash-image, 1,290 tokens and 0.039 dollars an image."""
 
 
 def perform(arguments: argparse.Namespace) -> int:
@@ -42,12 +41,13 @@ def perform(arguments: argparse.Namespace) -> int:
     console = Console(arguments)
     job = load_job(arguments.job, overrides=overrides_of(arguments))
     ledger = read_ledger(Path(job.out))
-    kept = _kept(job)
+    prices = prices_of(job, seen=ledger.replies_usd)
     with asked(job, console.note) as wish:
-        counts = Wanted(wish, ledger).counts()
-        view = _priced(_view(job, wish.plan, counts), job, wish.plan.models, kept)
+        wanted = Wanted(wish, ledger)
+        view = _view(job, wish.plan, wanted.counts())
+        view = replace(view, bill=bill_of(wanted.owed(), prices, job))
         models = wish.plan.models
-    for doubt in catalog.doubts(kept, models, job.chosen):
+    for doubt in catalog.doubts(prices.catalog, models, job.chosen):
         console.note(doubt)
     if console.is_json:
         console.emit({**plan_json(view), "event": "summary", "exit_code": 0})
@@ -56,66 +56,52 @@ def perform(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _kept(job: Job) -> Catalog:
-    """The list of models that an earlier command has kept; an empty one where none has."""
-    if job.is_simulated:
-        return Catalog()
-    try:
-        key = key_of(job.chosen, environment())
-    except NotAllowed:  # a plan needs none
-        key = None
-    there = catalog.kept(job.profile.base_url or "", key)
-    return there.catalog if there else Catalog()
+def bill_of(tasks: Iterable[Task | None], prices: Prices, job: Job) -> Bill:
+    """What ``tasks`` may cost, those without a price counted apart; None among them is passed over.
 
-
-def _priced(view: PlanView, job: Job, models: tuple[str, ...], kept: Catalog) -> PlanView:
-    """The plan with what its requests cost: the range over its models, or why nobody knows."""
-    if not view.to_send:
-        none = "$0.00 (nothing to send)"
-        return replace(view, price=none, price_low_usd=0.0, price_high_usd=0.0)
-    prices = {model: price_of_image(model, job.profile, kept) for model in models}
-    if unknown := [model for model, price in prices.items() if price is None]:
-        more = f", and {len(unknown) - 1:,} more" if len(unknown) > 1 else ""
-        where = "the profile's `prices`, or a list of models as `imagebatch models` keeps it"
-        return replace(view, price=f"unknown: {where}, would tell what {unknown[0]} costs{more}")
-    known = list(filter(None, prices.values()))
-    low, high = min(known).usd, max(known).usd
-    source = " and ".join(sorted({price.source for price in known}, reverse=True))
-    return replace(
-        view,
-        price=price_text(view.to_send, low, high, source),
-        price_low_usd=round(view.to_send * low, 6),
-        price_high_usd=round(view.to_send * high, 6),
-        price_source=source,
+    Faults that the embedded provider plays are in the bill: they may cost nothing, or every try.
+    """
+    n_tasks, low_usd, high_usd = 0, 0.0, 0.0
+    sources: dict[str, None] = {}
+    known, unknown = set[str](), Counter[str]()
+    for task in filter(None, tasks):
+        n_tasks += 1
+        price = prices.of(task)
+        if price is None:
+            unknown[task.model] += 1
+            continue
+        low_usd, high_usd = low_usd + price.low_usd, high_usd + price.high_usd
+        known.add(task.model)
+        sources[price.source] = None
+    most_usd = high_usd * job.retry.attempts
+    if job.profile.simulator:
+        low_usd, high_usd = _with_faults(job.profile.simulator, low_usd, high_usd, most_usd)
+        most_usd = high_usd
+    return Bill(
+        n_tasks=n_tasks,
+        low_usd=low_usd,
+        high_usd=high_usd,
+        most_usd=most_usd,
+        source=_said(sources, prices.dearest_seen(known)),
+        unknown=unknown.total(),
+        models=tuple(unknown),
     )
 
 
-class Price(NamedTuple):
-    """US dollars for what one request brings, and who says so."""
-
-    usd: float
-    source: str
-
-
-def price_of_image(model: str, profile: ProfileSpec, kept: Catalog) -> Price | None:
-    """What the profile says, else the kept list; None where neither has a price for an image."""
-    if profile.simulator:
-        simulator = profile.simulator
-        return Price(simulator.cost_usd * simulator.images_per_reply, "simulated")
-    if own := profile.prices.get(model):
-        return Price(own.image, "profile")
-    listed = next((one for one in kept.models if model in (one.id, *one.also)), None)
-    usd = _listed_usd(listed.prices if listed else {})
-    return None if usd is None else Price(usd, "list of models")
+def _with_faults(
+    simulation: Simulation, low_usd: float, high_usd: float, most_usd: float
+) -> tuple[float, float]:
+    """The least and the most, where faults leave tasks unbilled or have tries billed again."""
+    are_billed = {PLAYS[fault].is_billed for fault in faults_of(simulation)}
+    return 0.0 if False in are_billed else low_usd, most_usd if True in are_billed else high_usd
 
 
-def _listed_usd(prices: Mapping[str, float]) -> float | None:
-    """Of one image; None where it is sold by tokens, or by what the list does not say."""
-    image, request = prices.get("image_output"), prices.get("request", 0.0)
-    if image:
-        return image + request if image >= _LEAST_IMAGE_USD else None
-    is_free = image == 0 and not any(prices.values())
-    return 0.0 if is_free else request or None
+def _said(sources: Iterable[str], dearest_usd: float | None) -> str:
+    """Every source once, and what the dearest reply was, where one told."""
+    words = dict.fromkeys(word for source in sources for word in source.split("; "))
+    words.pop(SEEN, None)
+    seen = [] if dearest_usd is None else [f"dearest reply seen ${plain_usd(dearest_usd)}"]
+    return "; ".join([*words, *seen])
 
 
 def _view(job: Job, plan: Survey, counts: Counts) -> PlanView:

@@ -10,7 +10,7 @@ from pipeline.app.console import Console
 from pipeline.app.flags import flags_of, overrides_of, words_of
 from pipeline.app.make import remake
 from pipeline.app.onward import Selection
-from pipeline.app.run import manner_of, told
+from pipeline.app.run import manner_of, priced, told
 from pipeline.errors import BadUsage
 from pipeline.job.load import load_frozen
 from pipeline.store.opening import find
@@ -34,7 +34,7 @@ def perform(arguments: argparse.Namespace) -> int:
     again = shlex.join(["imagebatch", "rerun", arguments.folder, *flags_of(arguments)])
     chosen_by = Selection(whys=words_of(arguments.why), ids=words_of(arguments.id))
     report = remake(job, manner_of(arguments, console, again), console.note, chosen_by)
-    return told(report, console)
+    return told(priced(report, job), console)
 
 
 def _refuse_other_settings(settings: list[str]) -> None:

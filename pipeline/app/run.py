@@ -11,12 +11,14 @@ from pipeline.app.console import Console
 from pipeline.app.flags import flags_of, lasting_flags_of, overrides_of
 from pipeline.app.jobfile import load_job
 from pipeline.app.make import Manner, Report, make
+from pipeline.app.prices import prices_of
 from pipeline.view.progress import Progress
-from pipeline.view.report import summary_json, summary_text
+from pipeline.view.report import n_of_unknown_cost, summary_json, summary_text
 
 if TYPE_CHECKING:
     import argparse
 
+    from pipeline.job.job import Job
     from pipeline.view.tally import Tally
 
 
@@ -28,7 +30,7 @@ def perform(arguments: argparse.Namespace) -> int:
     words = (arguments.job, *lasting_flags_of(arguments))
     manner = replace(manner_of(arguments, console, again), words=words)
     report = make(job, manner, console.note)
-    return told(report, console)
+    return told(priced(report, job), console)
 
 
 def manner_of(arguments: argparse.Namespace, console: Console, again: str) -> Manner:
@@ -45,6 +47,14 @@ def manner_of(arguments: argparse.Namespace, console: Console, again: str) -> Ma
         max_runtime_s=arguments.max_runtime,
         heeds_signals=True,
     )
+
+
+def priced(report: Report, job: Job) -> Report:
+    """The report with the price of what its models make, for requests that told no cost."""
+    if not n_of_unknown_cost(report.ending, report.tally):
+        return report
+    price = prices_of(job).of_models(sorted(report.tally.models))
+    return replace(report, ending=replace(report.ending, price=price))
 
 
 def told(report: Report, console: Console) -> int:

@@ -134,6 +134,14 @@ class Simulation:
     """Images in every reply."""
     cost_usd: float = 0.0
     """Price of an image in US dollars, told in ``usage.cost``."""
+    prices: dict[str, float] = field(default_factory=dict)
+    """Prices of an image by model, where they are not ``cost_usd``."""
+    price_spread: float = 0.0
+    """How far a reply's price may be from the model's, as a share of it, from 0 to 1."""
+    tells_cost: bool = True
+    """Whether replies say what they cost."""
+    lists_token_prices: bool = False
+    """Whether the list of models gives the price of an image's tokens, 1,290 of which make one."""
     api_key: str | None = None
     """The only bearer token let in; None lets everybody in. A made-up one: it is no secret."""
     faults: dict[str, float] = field(default_factory=dict)
@@ -147,6 +155,10 @@ class Simulation:
     """Looked at before the shares; the first that fires is played."""
     bill_prompts: bool = True
     """Whether the bill counts images by prompt, which costs some 150 bytes a prompt."""
+
+    def price_of(self, model: str) -> float:
+        """What an image of ``model`` costs, in US dollars, give or take the spread."""
+        return self.prices.get(model, self.cost_usd)
 
 
 def simulation_of(settings: Mapping[str, Any]) -> Simulation:
@@ -183,6 +195,11 @@ def _flaws_of_numbers(simulation: Simulation) -> Iterator[str]:
             yield f"{name}: must be above 0"
         if name in _FROM_ZERO and not 0 <= value < float("inf"):
             yield f"{name}: must be 0 or more"
+    for model, usd in simulation.prices.items():
+        if not 0 <= usd < float("inf"):
+            yield f"prices.{model}: must be 0 or more"
+    if not 0 <= simulation.price_spread <= 1:
+        yield "price_spread: must be a share from 0 to 1"
     if not 1 <= simulation.images_per_reply <= 16:
         yield "images_per_reply: must be from 1 to 16"
     if simulation.prebuilt_bytes < _LEAST_PREBUILT_BYTES:

@@ -32,7 +32,8 @@ class Model:
     """One model. ``gives`` is None where the provider does not say; ``also``: its other names.
 
     ``prices`` are US dollars: of ``prompt``, ``completion`` and ``image_token`` a million tokens,
-    of ``image`` (an input image), ``image_output`` and ``request`` each.
+    of ``image`` (an input image), ``image_output`` and ``request`` each. What is too little for an
+    image is what a token of it costs (:func:`pipeline.core.prices.is_of_a_token`).
     """
 
     id: str

@@ -10,6 +10,7 @@ from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from pipeline.core.prices import is_of_a_token, plain_usd
 from pipeline.provider.shapes import name_of
 
 if TYPE_CHECKING:
@@ -182,7 +183,9 @@ def of_model(name: str | None, catalog: Catalog) -> Check:
 
 def _price_of(model: Model) -> str:
     price = model.prices.get("image_output")
-    return f", ${price:g} an image" if price else ""
+    if not price:
+        return ""
+    return f", ${plain_usd(price)}{'/token' if is_of_a_token(price) else ' an image'}"
 
 
 def of_sample(name: str, sample: Sample, *, asked_ratio: str | None) -> tuple[Check, ...]:
@@ -223,7 +226,7 @@ def _of_size(name: str, size: tuple[int, int], asked_ratio: str | None) -> Check
 
 def _of_cost(name: str, sample: Sample) -> Check:
     if sample.cost_usd is not None:
-        return ok(name, f"${sample.cost_usd:.4g}")
+        return ok(name, f"${plain_usd(sample.cost_usd)}")
     tells = "the reply tells its usage, but no cost" if sample.usage else "the reply tells none"
     return warning(name, tells, "costs stay unknown: `prices` of the profile is for estimates")
 

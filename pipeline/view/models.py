@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pipeline.core.prices import is_of_a_token, plain_usd
 from pipeline.view.wording import printable
 
 if TYPE_CHECKING:
@@ -12,14 +13,16 @@ if TYPE_CHECKING:
     Listed = tuple[str, Sequence[str], Sequence[str] | None, Mapping[str, float]]
 
 _HEADER = ("MODEL", "TAKES", "GIVES", "PRICE (US DOLLARS)")
+_IMAGE = "image_output"
 _UNITS = {
-    "prompt": "{} a million tokens in",
-    "completion": "{} out",
-    "image_token": "{} for image tokens",
-    "image": "{} an image in",
-    "image_output": "{} an image",
-    "request": "{} a request",
+    "prompt": "${} a million tokens in",
+    "completion": "${} out",
+    "image_token": "${} for image tokens",
+    "image": "${} an image in",
+    _IMAGE: "${} an image",
+    "request": "${} a request",
 }
+_BY_TOKENS = "images ${}/token"
 
 
 def models_text(models: Sequence[Listed], provider: str) -> str:
@@ -39,9 +42,7 @@ def models_text(models: Sequence[Listed], provider: str) -> str:
 
 def _row(model: Listed) -> tuple[str, str, str, str]:
     name, takes, gives, prices = model
-    price = ", ".join(
-        text.format(f"{prices[unit]:g}") for unit, text in _UNITS.items() if prices.get(unit)
-    )
+    price = ", ".join(_said(unit, prices[unit]) for unit in _UNITS if prices.get(unit))
     is_free = bool(prices) and not price
     return (
         printable(name),
@@ -49,3 +50,9 @@ def _row(model: Listed) -> tuple[str, str, str, str]:
         printable("+".join(gives or ()) or "?"),
         "free" if is_free else price or "?",
     )
+
+
+def _said(unit: str, usd: float) -> str:
+    """A price with its unit; what is too little for an image is the price of its tokens."""
+    is_by_tokens = unit == _IMAGE and is_of_a_token(usd)
+    return (_BY_TOKENS if is_by_tokens else _UNITS[unit]).format(plain_usd(usd))

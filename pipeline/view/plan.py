@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipeline.view.wording import Style, count, duration, money, printable, reasons, size
+from pipeline.view.wording import (
+    Style,
+    count,
+    duration,
+    money_between,
+    printable,
+    reasons,
+    size,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,15 +31,38 @@ class FirstTask:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Bill:
+    """What is left to send may cost, in US dollars.
+
+    ``low_usd`` and ``high_usd``: the least and the most where every task takes one try that is
+    billed; ``most_usd``: where every try it may have is. ``source`` says who knows, in words. The
+    ``unknown`` tasks of the ``n_tasks`` are in none of these sums: nobody knows what they cost;
+    ``models`` are theirs.
+    """
+
+    n_tasks: int
+    low_usd: float
+    high_usd: float
+    most_usd: float
+    source: str
+    unknown: int = 0
+    models: tuple[str, ...] = ()
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether nobody knows the price of any task."""
+        return 0 < self.n_tasks == self.unknown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlanView:
     """Everything ``plan`` tells.
 
     ``tasks`` = ``new`` + ``made`` + the failed. ``to_send``: what a run would ask for now: the new
     and those of the failed that may succeed. ``axes``: name and size of each matrix axis.
     ``duplicates``: tasks folded into an earlier one, ``duplicates_told`` the same in words.
-    ``at_the_limits_s``: the shortest time the job's own limits allow for ``to_send``. ``price``:
-    what that may cost, with its source, in words; ``price_low_usd`` and ``price_high_usd`` the
-    same in US dollars and ``price_source`` who says so, all None where nobody does.
+    ``at_the_limits_s``: the shortest time the job's own limits allow for ``to_send``, ``bill`` what
+    they may cost.
     """
 
     job: str
@@ -54,10 +85,7 @@ class PlanView:
     disk_needed_bytes: int | None
     disk_free_bytes: int | None
     first: tuple[FirstTask, ...]
-    price: str | None = None
-    price_low_usd: float | None = None
-    price_high_usd: float | None = None
-    price_source: str | None = None
+    bill: Bill | None = None
 
     @property
     def failed(self) -> int:
@@ -71,24 +99,48 @@ def plan_text(plan: PlanView, *, style: Style = _PLAIN) -> str:
 
 
 def plan_json(plan: PlanView) -> dict[str, Any]:
-    """The object of ``plan --json``: every field under its name, times in seconds."""
+    """The object of ``plan --json``: every field under its name, times in seconds.
+
+    The prices are None where nobody knows any, else the sums of those that are known.
+    """
     told = asdict(plan)
     told["axes"] = dict(plan.axes)
     told["failed_by_why"] = dict(plan.failed_by_why)
     told["first"] = [asdict(one) for one in plan.first]
-    return {"event": "plan", **told, "failed": plan.failed}
+    del told["bill"]
+    return {"event": "plan", **told, "failed": plan.failed, **_prices(plan.bill)}
 
 
-def price_text(n_requests: int, low_usd: float, high_usd: float, source: str) -> str:
-    """What so many requests cost at a price each: ``about $0.78 at $0.039 each (profile)``.
+def price_text(bill: Bill) -> str:
+    """``$3.20-$4.10 (catalog of …)``, and for how many tasks nobody knows."""
+    if not bill.n_tasks:
+        return "$0.00 (nothing to send)"
+    if bill.is_unknown:
+        where = "the profile's `prices`, or a list of models as `imagebatch models` keeps it"
+        return f"{_unknown(bill)}; {where}, would tell"
+    once = " if each takes one try" if bill.most_usd > bill.high_usd else ""
+    known = f"{money_between(bill.low_usd, bill.high_usd)} ({bill.source}){once}"
+    return f"{known}; price {_unknown(bill)}" if bill.unknown else known
 
-    ``low_usd`` and ``high_usd`` are of one request, and differ where models do.
-    """
-    sums, prices = money(n_requests * low_usd), f"${low_usd:.4g}"
-    if low_usd != high_usd:
-        sums = f"{sums} to {money(n_requests * high_usd)}"
-        prices = f"{prices} to ${high_usd:.4g}"
-    return f"about {sums} at {prices} each ({source})"
+
+def _unknown(bill: Bill) -> str:
+    first, others = bill.models[0], len(bill.models) - 1
+    more = f", and {others:,} more" if others else ""
+    return f"unknown for {bill.unknown:,} of {count(bill.n_tasks, 'task')} (model {first}{more})"
+
+
+def _prices(bill: Bill | None) -> dict[str, Any]:
+    if bill is None:
+        return {}
+    is_told = not bill.is_unknown
+    return {
+        "price": price_text(bill),
+        "price_low_usd": round(bill.low_usd, 6) if is_told else None,
+        "price_high_usd": round(bill.high_usd, 6) if is_told else None,
+        "price_most_usd": round(bill.most_usd, 6) if is_told else None,
+        "price_source": bill.source or None,
+        "price_unknown": bill.unknown,
+    }
 
 
 def _lines(plan: PlanView, style: Style) -> Iterator[str]:
@@ -102,8 +154,8 @@ def _lines(plan: PlanView, style: Style) -> Iterator[str]:
         told = plan.duplicates_told or f"{count(plan.duplicates, 'duplicate')} folded"
         yield style(printable(told), "yellow")
     yield _limits(plan)
-    if plan.price:
-        yield f"price: {printable(plan.price)}"
+    if plan.bill:
+        yield f"price: {printable(price_text(plan.bill))}"
     yield from _disk(plan)
     yield f"output: {printable(plan.output)}"
     if plan.first:

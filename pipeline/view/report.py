@@ -7,11 +7,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.model import FINAL_WHYS
-from pipeline.view.wording import Style, count, duration, money, printable, rate, reasons
+from pipeline.view.wording import (
+    Style,
+    count,
+    duration,
+    money,
+    money_between,
+    printable,
+    rate,
+    reasons,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from pipeline.core.prices import Price
     from pipeline.view.tally import Tally
 
 _PLAIN = Style()
@@ -26,7 +36,8 @@ class Ending:
     names it. ``again``: the command that goes
     on, ready to paste; ``rerun``: the one for what failed for good, None for all of it.
     ``reason``: why the run stopped early, None where it did not. ``n_cut_off``: requests it left
-    unanswered then, which may be billed too. ``*_in_all`` count every run of the folder.
+    unanswered then, which may be billed too. ``price``: of a request of unknown cost, None: as the
+    replies of this run. ``*_in_all`` count every run of the folder.
     """
 
     wanted: int
@@ -43,6 +54,7 @@ class Ending:
     rerun: str | None = None
     reason: str | None = None
     n_cut_off: int = 0
+    price: Price | None = None
 
     @property
     def failed(self) -> int:
@@ -71,7 +83,12 @@ def summary_text(ending: Ending, tally: Tally, *, style: Style = _PLAIN) -> str:
 
 
 def summary_json(ending: Ending, tally: Tally) -> dict[str, Any]:
-    """The last object of ``--json``. ``*_now``, requests, rates and cost are this run's alone."""
+    """The last object of ``--json``. ``*_now``, requests, rates and cost are this run's alone.
+
+    ``cost_usd`` is what replies told, ``cost_usd_low`` and ``cost_usd_high`` the least and the most
+    it may be with the requests of ``unknown_cost``; None where nobody knows what those cost.
+    """
+    cost = cost_between(ending, tally)
     return {
         "event": "summary",
         "made": ending.made,
@@ -83,6 +100,9 @@ def summary_json(ending: Ending, tally: Tally) -> dict[str, Any]:
         "maybe_billed": tally.maybe_billed + ending.n_cut_off,
         "maybe_billed_in_all": ending.maybe_billed_in_all,
         "cost_usd": round(tally.cost_usd, 6),
+        "cost_usd_low": None if cost is None else round(cost[0], 6),
+        "cost_usd_high": None if cost is None else round(cost[1], 6),
+        "unknown_cost": n_of_unknown_cost(ending, tally),
         "cost_usd_in_all": round(ending.cost_usd_in_all, 6),
         "made_now": tally.made,
         "failed_now": tally.failed,
@@ -99,6 +119,28 @@ def summary_json(ending: Ending, tally: Tally) -> dict[str, Any]:
         "exit_code": ending.exit_code,
         "reason": ending.reason,
     }
+
+
+def n_of_unknown_cost(ending: Ending, tally: Tally) -> int:
+    """How many requests of the run cost nobody knows what: some nothing, maybe."""
+    return tally.untold_made + tally.untold_failed + ending.n_cut_off
+
+
+def cost_between(ending: Ending, tally: Tally) -> tuple[float, float] | None:
+    """The least and the most that the run cost, in US dollars; None where nobody can say.
+
+    An image that was made has cost the cheapest price at least; anything else maybe nothing.
+    """
+    n_unknown, told = n_of_unknown_cost(ending, tally), tally.replies_usd
+    if not n_unknown:
+        return tally.cost_usd, tally.cost_usd
+    prices = [told] if told else []
+    if ending.price:
+        prices.append((ending.price.low_usd, ending.price.high_usd))
+    if not prices:
+        return None
+    low_usd, high_usd = min(low for low, _ in prices), max(high for _, high in prices)
+    return tally.cost_usd + tally.untold_made * low_usd, tally.cost_usd + n_unknown * high_usd
 
 
 def _lines(ending: Ending, tally: Tally, style: Style) -> Iterator[str]:
@@ -136,10 +178,7 @@ def _news(ending: Ending, tally: Tally) -> Iterator[str]:
 
 
 def _costs(ending: Ending, tally: Tally) -> Iterator[str]:
-    n_settled = tally.made + tally.failed
-    is_told = tally.cost_known == n_settled
-    known = "" if is_told else f" (known for {tally.cost_known:,} of {n_settled:,})"
-    yield f"cost {money(tally.cost_usd)}{known}"
+    yield f"cost {money(tally.cost_usd)}{_of_unknown_cost(ending, tally)}"
     if ending.cost_usd_in_all - tally.cost_usd >= 5e-7:
         yield f"{money(ending.cost_usd_in_all)} over all runs"
     maybe_billed = tally.maybe_billed + ending.n_cut_off
@@ -147,6 +186,15 @@ def _costs(ending: Ending, tally: Tally) -> Iterator[str]:
         yield f"maybe billed {maybe_billed} ({ending.maybe_billed_in_all} over all runs)"
     elif maybe_billed:
         yield f"maybe billed {maybe_billed}"
+
+
+def _of_unknown_cost(ending: Ending, tally: Tally) -> str:
+    number = n_of_unknown_cost(ending, tally)
+    if not number:
+        return ""
+    between = cost_between(ending, tally)
+    told = f" ({money_between(*between)})" if between else ""
+    return f" and {count(number, 'request')} of unknown cost{told}"
 
 
 def _pace(ending: Ending, tally: Tally) -> Iterator[str]:

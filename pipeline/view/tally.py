@@ -78,7 +78,10 @@ class Tally:
     ) -> None:
         """``wanted``: tasks the job asks for; the ``before`` ones are settled and not asked again.
 
-        ``started_at``: on the clock that ``now`` is read from, in seconds.
+        ``started_at``: on the clock that ``now`` is read from, in seconds. What a run counts of
+        money: ``cost_usd`` as far as replies told, ``replies_usd`` the cheapest and the dearest of
+        them, ``models`` who was asked; ``untold_made``: images whose reply told no cost;
+        ``untold_failed``: requests that may have been billed for none, and told no cost either.
         """
         self.wanted = wanted
         self.made_before = made_before
@@ -90,6 +93,10 @@ class Tally:
         self.requests = 0
         self.cost_usd = 0.0
         self.cost_known = 0
+        self.replies_usd: tuple[float, float] | None = None
+        self.models: set[str] = set()
+        self.untold_made = 0
+        self.untold_failed = 0
         self.maybe_billed = 0
         self.failed_by_why: Counter[str] = Counter()
         self.retries_by_why: Counter[str] = Counter()
@@ -120,13 +127,15 @@ class Tally:
     def note(self, event: Event, now: float) -> None:
         """Take in an event."""
         match event:
-            case Sent():
+            case Sent(task=task):
+                self.models.add(task.model)
                 self.requests += 1
                 self.in_flight += 1
             case Back(cost_usd=cost_usd, is_maybe_billed=is_maybe_billed):
                 self.in_flight -= 1
-                self.cost_usd += cost_usd or 0.0
+                self._add_cost(cost_usd)
                 self.maybe_billed += is_maybe_billed
+                self.untold_failed += is_maybe_billed and cost_usd is None
             case TriedAgain(why=why):
                 self.retries_by_why[str(why)] += 1
             case Settled(receipt=receipt):
@@ -145,13 +154,25 @@ class Tally:
         per_s = self._settled_rate.per_s(now)
         return self.left / per_s if per_s else None
 
+    def _add_cost(self, cost_usd: float | None) -> None:
+        """What a reply told; one that was free says nothing of the cheapest."""
+        if not cost_usd:
+            return
+        self.cost_usd += cost_usd
+        low_usd, high_usd = self.replies_usd or (cost_usd, cost_usd)
+        self.replies_usd = min(low_usd, cost_usd), max(high_usd, cost_usd)
+
     def _settle(self, receipt: Receipt, now: float) -> None:
         outcome = receipt.outcome
         self._settled_rate.note(1, now)
         self.cost_known += outcome.course.cost_usd is not None
+        self.untold_failed += outcome.course.n_unpriced
         if not isinstance(outcome, Made):
             self.failed_by_why[str(outcome.why)] += 1
             return
+        if outcome.course.n_unpriced and outcome.answer.cost_usd is None:
+            self.untold_made += 1
+            self.untold_failed -= 1
         self.made += 1
         self.images += len(outcome.images)
         self._images_rate.note(len(outcome.images), now)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Decimal
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -42,6 +44,28 @@ def count(number: int, one: str, many: str | None = None) -> str:
 def money(usd: float) -> str:
     """``$3.20``; below a cent the digits that matter: ``$0.0004``."""
     return f"${usd:,.2f}" if usd == 0 or usd >= 0.01 else f"${usd:.2g}"
+
+
+def money_between(low_usd: float, high_usd: float) -> str:
+    """``$3.20-$4.10``, rounded away from each other so that it still holds what it held.
+
+    Below a dollar with the digits that matter; one sum, ``$0.078``, where both are the same.
+    """
+    n_digits = max(2, 2 - math.floor(math.log10(high_usd))) if 0 < high_usd < 1 else 2
+    if low_usd == high_usd:
+        return _rounded(low_usd, n_digits + 2, ROUND_HALF_UP)
+    low, high = (
+        _rounded(low_usd, n_digits, ROUND_FLOOR),
+        _rounded(high_usd, n_digits, ROUND_CEILING),
+    )
+    return low if low == high else f"{low}-{high}"
+
+
+def _rounded(usd: float, n_digits: int, how: str) -> str:
+    """At most ``n_digits`` behind the point, and two at least."""
+    exact = Decimal(f"{usd:.9f}").quantize(Decimal(1).scaleb(-n_digits), rounding=how)
+    whole, _, digits = f"{exact:,f}".partition(".")
+    return f"${whole}.{digits[:2]}{digits[2:].rstrip('0')}"
 
 
 def duration(seconds: float) -> str:

@@ -72,45 +72,51 @@ PRICES = "prices: {a: {image: 0.039}, b: {image: 0.13}, free: {image: 0}}\n"
 
 
 @pytest.mark.parametrize(
-    ("models", "text", "low", "high"),
+    ("models", "text", "usd", "most"),
     [
-        (["a"], "about $0.08 at $0.039 each (profile)", 0.078, 0.078),
-        (["a", "b"], "about $0.16 to $0.52 at $0.039 to $0.13 each (profile)", 0.156, 0.52),
-        (["free"], "about $0.00 at $0 each (profile)", 0, 0),
+        (["a"], "$0.078 (the profile's prices) if each takes one try", 0.078, 0.39),
+        (["a", "b"], "$0.338 (the profile's prices) if each takes one try", 0.338, 1.69),
+        (["free"], "$0.00 (the profile's prices)", 0, 0),
     ],
 )
 def test_plan_tells_the_price_the_profile_knows(
-    desk: Desk, models: list[str], text: str, low: float, high: float
+    desk: Desk, models: list[str], text: str, usd: float, most: float
 ) -> None:
     desk.job(["x", "y"], base_url="https://nobody.invalid", more=f"matrix: {{model: {models}}}\n")
     desk.provider("https://nobody.invalid", PRICES)
     assert f"price: {text}\n" in desk.run("plan", "job.yaml").out
     plan = desk.run("plan", "job.yaml", "--json").summary
-    assert (plan["price"], plan["price_source"]) == (text, "profile")
-    assert (plan["price_low_usd"], plan["price_high_usd"]) == (low, high)
+    assert (plan["price"], plan["price_source"]) == (text, "the profile's prices")
+    assert (plan["price_low_usd"], plan["price_high_usd"]) == (usd, usd)
+    assert plan["price_most_usd"] == most
 
 
-def test_plan_says_so_where_nobody_knows_the_price(desk: Desk) -> None:
-    more = "matrix: {model: [a, c, d]}\n"
-    desk.job(["x"], base_url="https://nobody.invalid", more=more)
+def test_plan_says_of_how_many_tasks_nobody_knows_the_price(desk: Desk) -> None:
+    more = "matrix: {model: [a, c, d]}\nretry: {attempts: 1}\n"
+    desk.job(["x", "y"], base_url="https://nobody.invalid", more=more)
     desk.provider("https://nobody.invalid", PRICES)
     plan = desk.run("plan", "job.yaml", "--json").summary
-    assert plan["price"].startswith("unknown: ")
-    assert plan["price"].endswith(" would tell what c costs, and 1 more")
+    unknown = "price unknown for 4 of 6 tasks (model c, and 1 more)"
+    assert plan["price"] == f"$0.078 (the profile's prices); {unknown}"
+    assert (plan["price_high_usd"], plan["price_unknown"]) == (0.078, 4)
+    desk.provider("https://nobody.invalid")
+    plan = desk.run("plan", "job.yaml", "--json").summary
+    assert plan["price"].startswith("unknown for 6 of 6 tasks (model a, and 2 more); ")
     assert plan["price_low_usd"] is plan["price_high_usd"] is plan["price_source"] is None
 
 
 @pytest.mark.parametrize(
     ("pricing", "text"),
     [
-        ({"image_output": 0.04}, "about $0.04 at $0.04 each (list of models)"),
-        ({"image_output": 0.04, "request": 0.01}, "about $0.05 at $0.05 each (list of models)"),
-        ({"request": 0.01, "prompt": 1}, "about $0.01 at $0.01 each (list of models)"),
-        ({"image_output": 0, "request": 0}, "about $0.00 at $0 each (list of models)"),
-        ({"image_output": 0.00003}, "unknown: "),  # that of a token
-        ({"prompt": 0, "completion": 0}, "unknown: "),
-        ({"image_output": 0, "completion": 3}, "unknown: "),
-        ({}, "unknown: "),
+        ({"image_output": 0.04}, "$0.04 (catalog of nobody.invalid, 20"),
+        ({"image_output": 0.04, "request": 0.01}, "$0.05 (catalog of nobody.invalid, 20"),
+        ({"request": 0.01, "prompt": 1}, "$0.01-$0.0101 (catalog of nobody.invalid, 20"),
+        ({"image_output": 0, "request": 0}, "$0.00 (catalog of nobody.invalid, 20"),
+        ({"image_output": 0.00003}, "unknown for 1 of 1 task (model m); "),  # that of a token
+        ({"image_output": 0.04, "prompt": 3, "completion": 2.5}, "$0.04-$0.0503 (catalog"),
+        ({"prompt": 0, "completion": 0}, "unknown for 1 of 1 task (model m); "),
+        ({"image_output": 0, "completion": 3}, "unknown for 1 of 1 task (model m); "),
+        ({}, "unknown for 1 of 1 task (model m); "),
     ],
 )
 def test_plan_takes_the_price_from_a_kept_list_of_models_and_asks_nobody(
@@ -123,20 +129,29 @@ def test_plan_takes_the_price_from_a_kept_list_of_models_and_asks_nobody(
     assert f"\nprice: {text}" in desk.run("plan", "job.yaml").out
 
 
-def test_a_price_of_the_profile_beats_the_kept_list(desk: Desk) -> None:
+def test_a_token_price_is_an_images_where_its_tokens_are_known(desk: Desk) -> None:
+    base_url, model = "https://nobody.invalid", "google/gemini-2.5-flash-image"
+    desk.job(["x"], base_url=base_url, more=f"model: {model}\n")
+    listed = Model(id=model, prices={"image_output": 0.00003})
+    catalog.keep(Catalog(models=(listed,)), base_url, None)
+    plan = desk.run("plan", "job.yaml", "--json").summary
+    assert plan["price_low_usd"] == plan["price_high_usd"] == 0.0387
+
+
+def test_where_profile_and_list_differ_the_price_is_a_range(desk: Desk) -> None:
     base_url = "https://nobody.invalid"
     desk.job(["x"], base_url=base_url, more="matrix: {model: [a, m]}\n")
     desk.provider(base_url, PRICES)
     models = tuple(Model(id=name, prices={"image_output": 0.5}) for name in ("a", "m"))
     catalog.keep(Catalog(models=models), base_url, None)
     plan = desk.run("plan", "job.yaml", "--json").summary
-    assert plan["price_source"] == "profile and list of models"
-    assert (plan["price_low_usd"], plan["price_high_usd"]) == (0.078, 1)
+    assert plan["price_source"].startswith("the profile's prices; catalog of nobody.invalid, 20")
+    assert (plan["price_low_usd"], plan["price_high_usd"]) == (0.539, 1)
 
 
 def test_a_simulated_price_says_that_it_is_simulated(desk: Desk) -> None:
     desk.job(["x", "y"])
-    assert "price: about $0.00 at $0 each (simulated)\n" in desk.run("plan", "job.yaml").out
+    assert "price: $0.00 (simulated)\n" in desk.run("plan", "job.yaml").out
     simulator = "provider: {simulator: {cost_usd: 0.5, images_per_reply: 2, image_size: 64x64}}\n"
     desk.job(["x", "y"], more=f"{simulator}limits: {{concurrency: 1}}\n")
     plan = desk.run("plan", "job.yaml", "--json").summary

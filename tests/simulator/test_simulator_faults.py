@@ -266,9 +266,12 @@ def test_sound_settings_have_no_flaws_and_flaws_are_all_told() -> None:
             concurrency=0,
             images_per_reply=0,
             prebuilt_bytes=3,
+            prices={"m": -1},
+            price_spread=1.5,
         )
     )
-    places = ("faults.nope", "add up", "rules[0].rate", "concurrency", "images_per_", "prebuilt_")
+    places = ["faults.nope", "add up", "rules[0].rate", "concurrency", "images_per_", "prebuilt_"]
+    places += ["prices.m", "price_spread"]
     assert all(any(place in flaw for flaw in flaws) for place in places)
 
 

@@ -265,6 +265,37 @@ async def test_the_bill_counts_images_by_prompt(quick: Any) -> None:
     assert "generated" not in bill
 
 
+async def test_a_model_may_have_its_own_price_and_replies_differ_from_it(quick: Any) -> None:
+    async with quick(cost_usd=0.5, prices={"dear": 2.0}, price_spread=0.25) as (session, base_url):
+        costs = [
+            (await ask(session, base_url, prompt=str(n), model="dear"))["usage"]["cost"]
+            for n in range(9)
+        ]
+        assert base_url.bill()["cost_usd"] == pytest.approx(sum(costs))
+        other = await ask(session, base_url)
+    assert 1.5 <= min(costs) < 1.9
+    assert 2.1 < max(costs) <= 2.5
+    assert 0.375 <= other["usage"]["cost"] <= 0.625
+
+
+async def test_what_a_reply_does_not_tell_is_on_the_bill_all_the_same(quick: Any) -> None:
+    async with quick(cost_usd=0.5, tells_cost=False) as (session, base_url):
+        usage = (await ask(session, base_url))["usage"]
+        assert base_url.bill()["cost_usd"] == 0.5
+    assert usage["total_tokens"] > 1290
+    assert "cost" not in usage
+
+
+@pytest.mark.parametrize(("by_tokens", "listed"), [(False, 0.0387), (True, 0.00003)])
+async def test_the_list_has_the_price_of_an_image_or_of_its_tokens(
+    quick: Any, *, by_tokens: bool, listed: float
+) -> None:
+    settings = {"prices": {"who/ever": 0.0387}, "lists_token_prices": by_tokens}
+    async with quick(**settings) as (session, base_url), session.get(f"{base_url}/models") as told:
+        models = {model["id"]: model for model in (await told.json())["data"]}
+    assert float(models["who/ever"]["pricing"]["image_output"]) == pytest.approx(listed)
+
+
 async def test_the_bill_names_every_reply_that_is_charged_where_that_is_asked_for(
     quick: Any,
 ) -> None:

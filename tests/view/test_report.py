@@ -8,6 +8,7 @@ import pytest
 from telling import back, failed, made, sent, tried_again
 
 from pipeline.core.model import Why
+from pipeline.core.prices import Price
 from pipeline.view.report import Ending, next_command, summary_json, summary_text
 from pipeline.view.tally import Tally
 from pipeline.view.wording import Style
@@ -61,11 +62,54 @@ def test_a_run_with_failures_retries_and_an_earlier_run() -> None:
         "made 1620 of 1632 · 80 of them in this run · 88 images\n"
         "failed 12: refused 10, no_image 2\n"
         "tried again 1: throttled 1\n"
-        "cost $3.20 (known for 80 of 92) · $9.60 over all runs · maybe billed 3\n"
+        "cost $3.20 and 3 requests of unknown cost ($3.20-$3.32) · $9.60 over all runs"
+        " · maybe billed 3\n"
         "39.7 images/min · 2 min 13 s · 92 requests · latency p50 8.0 s, p95 8.0 s\n"
         "output: outputs/sunsets  (manifest.jsonl, images/)\n"
         "next: imagebatch run jobs/sunsets.yaml --limit 9"
     )
+
+
+def _untold(*, n_made: int, n_failed: int) -> Tally:
+    """A run whose provider tells no cost."""
+    tally = Tally(wanted=9, started_at=0.0)
+    for number in range(n_made):
+        tally.note(back(None), 1.0)
+        tally.note(made(number, cost_usd=None, n_unpriced=1), 1.0)
+    for number in range(n_failed):
+        tally.note(back(None), 1.0)
+        tally.note(failed(number, Why.NO_IMAGE, cost_usd=None, n_unpriced=1), 1.0)
+    return tally
+
+
+def test_images_of_unknown_cost_have_cost_the_least_and_other_replies_maybe_nothing() -> None:
+    price = Price(low_usd=0.03, high_usd=0.05, source="s")
+    ending, tally = _ending(price=price, n_cut_off=1), _untold(n_made=2, n_failed=1)
+    assert "\ncost $0.00 and 4 requests of unknown cost ($0.06-$0.20) · " in summary_text(
+        ending, tally
+    )
+    told = summary_json(ending, tally)
+    assert (told["cost_usd"], told["cost_usd_low"], told["cost_usd_high"]) == (0, 0.06, 0.2)
+    assert told["unknown_cost"] == 4
+
+
+def test_where_nobody_knows_a_price_there_is_no_range() -> None:
+    ending, tally = _ending(), _untold(n_made=1, n_failed=0)
+    assert "\ncost $0.00 and 1 request of unknown cost\n" in summary_text(ending, tally)
+    told = summary_json(ending, tally)
+    assert told["cost_usd_low"] is told["cost_usd_high"] is None
+
+
+def test_what_failed_before_anything_was_made_is_of_no_unknown_cost() -> None:
+    tally = Tally(wanted=1, started_at=0.0)
+    tally.note(back(None), 1.0)
+    tally.note(failed(why=Why.REJECTED, cost_usd=None), 1.0)
+    assert "\ncost $0.00\n" in summary_text(_ending(), tally)
+
+
+def test_a_cost_that_is_known_is_its_own_range() -> None:
+    told = summary_json(_ending(), _tally(2))
+    assert told["cost_usd_low"] == told["cost_usd_high"] == told["cost_usd"] == 0.08
 
 
 def test_a_run_with_nothing_to_do_says_so() -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pipeline.view.plan import FirstTask, PlanView, plan_json, plan_text
+import pytest
+
+from pipeline.view.plan import Bill, FirstTask, PlanView, plan_json, plan_text, price_text
 from pipeline.view.status import status_json, status_text
 
 if TYPE_CHECKING:
@@ -166,7 +168,7 @@ def test_a_plan_says_what_was_folded_and_what_it_may_cost() -> None:
         _plan(
             duplicates=3,
             duplicates_told="3 prompts are the same request as an earlier one",
-            price="$0.78 at $0.039 an image (profile)",
+            bill=_bill(),
             requests_per_minute=None,
             at_the_limits_s=None,
             disk_free_bytes=None,
@@ -174,9 +176,63 @@ def test_a_plan_says_what_was_folded_and_what_it_may_cost() -> None:
         )
     )
     assert "3 prompts are the same request as an earlier one\n" in told
-    assert "price: $0.78 at $0.039 an image (profile)\n" in told
+    assert "price: $0.78 (the profile's prices) if each takes one try\n" in told
     assert "to send: 20 requests, 64 at once\n" in told
     assert told.endswith("output: outputs/sunsets")
+
+
+def _bill(**changes: Any) -> Bill:
+    said: dict[str, Any] = {
+        "n_tasks": 20,
+        "low_usd": 0.78,
+        "high_usd": 0.78,
+        "most_usd": 3.9,
+        "source": "the profile's prices",
+    }
+    return Bill(**(said | changes))
+
+
+UNKNOWN = (
+    "unknown for 20 of 20 tasks (model x, and 1 more); the profile's `prices`, or a list "
+    "of models as `imagebatch models` keeps it, would tell"
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (
+            {
+                "low_usd": 3.2,
+                "high_usd": 4.0999,
+                "most_usd": 4.0999,
+                "source": "catalog of api.knox.chat, 2026-11-22; dearest reply seen $0.041",
+            },
+            "$3.20-$4.10 (catalog of api.knox.chat, 2026-11-22; dearest reply seen $0.041)",
+        ),
+        (
+            {"unknown": 12, "models": ("x",), "most_usd": 0.78},
+            "$0.78 (the profile's prices); price unknown for 12 of 20 tasks (model x)",
+        ),
+        (
+            {"unknown": 20, "models": ("x", "y"), "source": ""},
+            UNKNOWN,
+        ),
+        ({"n_tasks": 0, "low_usd": 0.0, "high_usd": 0.0}, "$0.00 (nothing to send)"),
+    ],
+)
+def test_a_price_in_words(changes: dict[str, Any], told: str) -> None:
+    assert price_text(_bill(**changes)) == told
+
+
+def test_the_prices_of_a_plan_for_programs_are_null_where_nobody_knows_any() -> None:
+    names = ("price_low_usd", "price_high_usd", "price_most_usd")
+    told = plan_json(_plan(bill=_bill()))
+    assert [told[name] for name in names] == [0.78, 0.78, 3.9]
+    assert (told["price_source"], told["price_unknown"]) == ("the profile's prices", 0)
+    told = plan_json(_plan(bill=_bill(unknown=20, models=("x",), source="")))
+    assert [told[name] for name in names] == [None] * 3
+    assert (told["price_source"], told["price_unknown"]) == (None, 20)
 
 
 def test_a_plan_for_programs() -> None:

@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.view.wording import clock, count, duration, money, printable, rate, reasons, size
+from pipeline.view.wording import (
+    clock,
+    count,
+    duration,
+    money,
+    money_between,
+    printable,
+    rate,
+    reasons,
+    size,
+)
 
 
 @pytest.mark.parametrize(
@@ -19,6 +29,14 @@ from pipeline.view.wording import clock, count, duration, money, printable, rate
         (money(1234.5), "$1,234.50"),
         (money(0.0004), "$0.0004"),
         (money(0.039), "$0.04"),
+        (money_between(3.2, 4.0999), "$3.20-$4.10"),
+        (money_between(3.2000000000000001, 3.2), "$3.20"),
+        (money_between(3.201, 3.2011), "$3.20-$3.21"),
+        (money_between(1234.567, 1234.567), "$1,234.567"),
+        (money_between(0, 0), "$0.00"),
+        (money_between(0, 0.078), "$0.00-$0.078"),
+        (money_between(0.0387, 0.045715), "$0.0387-$0.0458"),
+        (money_between(0.00003, 0.00003), "$0.00003"),
         (duration(0), "0.0 s"),
         (duration(8.21), "8.2 s"),
         (duration(59.96), "1 min 00 s"),
@@ -43,6 +61,16 @@ from pipeline.view.wording import clock, count, duration, money, printable, rate
 )
 def test_it_is_said_so(told: str, expected: str) -> None:
     assert told == expected
+
+
+@given(st.floats(0, 1e6), st.floats(0, 1e6))
+def test_a_range_of_money_holds_what_it_is_of(one: float, other: float) -> None:
+    low, high = min(one, other), max(one, other)
+    told = [
+        float(part.lstrip("$").replace(",", "")) for part in money_between(low, high).split("-")
+    ]
+    assert told[0] <= low + 1e-3 * (low == high) + 1e-9
+    assert told[-1] >= high - 1e-3 * (low == high) - 1e-9
 
 
 @given(st.text(), st.integers(1, 50))

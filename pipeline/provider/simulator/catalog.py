@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from pipeline.provider.simulator.said import TOKENS_PER_IMAGE
+
+if TYPE_CHECKING:
+    from pipeline.core.simulation import Simulation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,13 +30,20 @@ _MODELS = (
 )
 
 
-def catalog(cost_usd: float, *, modality: str | None = None) -> dict[str, Any]:
+def catalog(simulation: Simulation, *, modality: str | None = None) -> dict[str, Any]:
     """The list of models; ``modality``: only those that put it out (None or "all": every one)."""
-    wanted = [m for m in _MODELS if modality in (None, "all", *m.output)]
-    return {"object": "list", "data": [_entry(model, cost_usd) for model in wanted]}
+    wanted = [m for m in _models(simulation) if modality in (None, "all", *m.output)]
+    return {"object": "list", "data": [_entry(model, simulation) for model in wanted]}
 
 
-def _entry(model: _Model, cost_usd: float) -> dict[str, Any]:
+def _models(simulation: Simulation) -> tuple[_Model, ...]:
+    """Those on offer, and what else has a price of its own."""
+    there = {model.id for model in _MODELS}
+    others = (_Model(id=name, name=name) for name in simulation.prices if name not in there)
+    return (*_MODELS, *others)
+
+
+def _entry(model: _Model, simulation: Simulation) -> dict[str, Any]:
     return {
         "id": model.id,
         "name": model.name,
@@ -45,12 +57,18 @@ def _entry(model: _Model, cost_usd: float) -> dict[str, Any]:
             "output_modalities": list(model.output),
             "tokenizer": "Other",
         },
-        "pricing": _prices(cost_usd if "image" in model.output else 0.0),
+        "pricing": _prices(_listed_usd(model, simulation)),
         "top_provider": {"context_length": 32_768, "max_completion_tokens": 8_192},
         "supported_parameters": ["max_tokens", "seed", "temperature"],
     }
 
 
-def _prices(per_image_usd: float) -> dict[str, str]:
+def _listed_usd(model: _Model, simulation: Simulation) -> float:
+    """Of an image, or of one of its tokens."""
+    usd = simulation.price_of(model.id) if "image" in model.output else 0.0
+    return usd / TOKENS_PER_IMAGE if simulation.lists_token_prices else usd
+
+
+def _prices(image_usd: float) -> dict[str, str]:
     prices = {"prompt": 0.0, "completion": 0.0, "request": 0.0, "image": 0.0}
-    return {kind: f"{usd:f}" for kind, usd in {**prices, "image_output": per_image_usd}.items()}
+    return {kind: f"{usd:.12f}" for kind, usd in {**prices, "image_output": image_usd}.items()}

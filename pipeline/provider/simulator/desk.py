@@ -15,7 +15,7 @@ from pipeline.core.simulation import pixels_of
 from pipeline.provider.simulator.admission import Admission
 from pipeline.provider.simulator.asked import Asked, BadAsk
 from pipeline.provider.simulator.bill import Bill
-from pipeline.provider.simulator.chance import latency_of, number_of
+from pipeline.provider.simulator.chance import latency_of, number_of, share_of
 from pipeline.provider.simulator.delivery import (
     deliver,
     keep_alive,
@@ -132,14 +132,23 @@ class Desk:
         """The frame of the reply, which is on the bill if it carries what costs."""
         asked, plan = turn.asked, self._simulation
         n_images = (asked.n_images or plan.images_per_reply) if play.is_billed else 0
-        frame = self._frame_of(turn, cost_usd=n_images * plan.cost_usd)
+        cost_usd = n_images * self._price_of(turn)
+        frame = self._frame_of(turn, cost_usd=cost_usd if plan.tells_cost else None)
         if n_images:
-            self.bill.charge(n_images, frame.cost_usd)
+            self.bill.charge(n_images, cost_usd)
             if plan.bill_prompts:
                 self.bill.charge_prompt(asked.prompt, n_images, generation=frame.id)
         return frame
 
-    def _frame_of(self, turn: Turn, *, cost_usd: float) -> Frame:
+    def _price_of(self, turn: Turn) -> float:
+        """Of an image: the model's, and where prices spread, a draw around it."""
+        plan, usd = self._simulation, self._simulation.price_of(turn.asked.model)
+        if not plan.price_spread:
+            return usd
+        share = share_of("price", plan.seed, turn.asked.key, turn.attempt)
+        return usd * (1 + plan.price_spread * (2 * share - 1))
+
+    def _frame_of(self, turn: Turn, *, cost_usd: float | None) -> Frame:
         number = number_of("reply", self._simulation.seed, turn.asked.key, turn.attempt)
         return Frame(
             id=f"gen-{turn.request}-{number:016x}",

@@ -34,6 +34,12 @@ def fault_of(turn: Turn, simulation: Simulation) -> str | None:
     return _by_rule(turn, simulation) or _by_share(turn, simulation)
 
 
+def faults_of(simulation: Simulation) -> set[str]:
+    """Every fault that a request may meet."""
+    by_share = {name for name, share in simulation.faults.items() if share}
+    return by_share | {rule.fault for rule in simulation.rules if rule.rate}
+
+
 def _by_rule(turn: Turn, simulation: Simulation) -> str | None:
     for number, rule in enumerate(simulation.rules):
         if _is_meant(rule, turn) and _draw(rule.fault, turn, simulation, number) < rule.rate:

@@ -15,7 +15,8 @@ import orjson
 KEEP_ALIVE = b": OPENROUTER PROCESSING\n\n"
 """The comment that keeps a stream's connection open while the image is in the making."""
 
-_TOKENS_PER_IMAGE = 1290
+TOKENS_PER_IMAGE = 1290
+"""As Gemini 2.5 Flash Image has them."""
 
 
 class Layout(Enum):
@@ -56,13 +57,16 @@ class Said:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """What surrounds the choice. ``created`` is in Unix seconds, ``cost_usd`` for the reply."""
+    """What surrounds the choice.
+
+    ``created`` is in Unix seconds, ``cost_usd`` for the reply, None where it is not told.
+    """
 
     id: str
     model: str
     created: int
     prompt: str
-    cost_usd: float
+    cost_usd: float | None
 
 
 def document(said: Said, frame: Frame) -> tuple[bytes, ...]:
@@ -168,16 +172,16 @@ def _image(number: int, frame: Frame) -> dict[str, Any]:
 def usage_of(said: Said, frame: Frame) -> dict[str, Any]:
     """Tokens and price of a reply."""
     n_asked = max(1, len(frame.prompt) // 4)
-    n_image = _TOKENS_PER_IMAGE * (len(said.images) + said.n_lost)
+    n_image = TOKENS_PER_IMAGE * (len(said.images) + said.n_lost)
     n_said = n_image + len(said.text or "") // 4
-    return {
+    tokens = {
         "prompt_tokens": n_asked,
         "completion_tokens": n_said,
         "total_tokens": n_asked + n_said,
         "completion_tokens_details": {"image_tokens": n_image, "reasoning_tokens": 0},
-        "cost": frame.cost_usd,
-        "is_byok": False,
     }
+    told = {} if frame.cost_usd is None else {"cost": frame.cost_usd, "is_byok": False}
+    return {**tokens, **told}
 
 
 def _event(chunk: dict[str, Any], said: Said, frame: Frame) -> tuple[bytes, ...]:

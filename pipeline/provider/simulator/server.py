@@ -114,7 +114,7 @@ def _application(desk: Desk, simulation: Simulation) -> web.Application:
         if not desk.may_enter(request):
             return desk.turned_away()
         modality = request.query.get("output_modalities")
-        return _json(catalog(simulation.cost_usd, modality=modality))
+        return _json(catalog(simulation, modality=modality))
 
     async def bill(request: web.Request) -> web.StreamResponse:
         has_all = request.query.get("generated") == "1"
