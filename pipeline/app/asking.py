@@ -10,11 +10,13 @@ from pipeline.provider.chat import Chat
 from pipeline.provider.dialects import Wish, dialect_of, unsayable
 from pipeline.provider.images import Images
 from pipeline.provider.reader import Allowed
+from pipeline.provider.repeats import is_cache, marked
 from pipeline.provider.samples import DistinctSamples, asks_for_cache
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from pipeline.core.model import Past, Request, Task
     from pipeline.core.ports import Provider
     from pipeline.job.job import Job
     from pipeline.job.spec import ProfileSpec
@@ -38,8 +40,15 @@ def provider_for(
     }
     if profile.dialect == "chat":
         chat = Chat(**manner, gives=gives, server=profile.server)
-        return DistinctSamples(chat) if asks_for_cache(profile.headers) else chat
+        is_cached = asks_for_cache(profile.headers) or is_cache(profile.idempotency_header)
+        return DistinctSamples(chat) if is_cached else chat
     return Images(**manner, dialect=profile.dialect)
+
+
+def mark_for(profile: ProfileSpec) -> Callable[[Request, Task, Past], Request] | None:
+    """What lets the provider know a request again; None where the profile names no header."""
+    header = profile.idempotency_header
+    return partial(marked, header) if header else None
 
 
 def advice_for(job: Job, library: Library) -> Advice:

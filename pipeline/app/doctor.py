@@ -143,10 +143,10 @@ class _Examination:
         if self._missing:
             return bad("key", "missing", str(self._missing), exit_code=exit_code_of(self._missing))
         if self._address.key is None:
-            is_named = profile.api_key_env or profile.api_key_file
+            is_named = bool(profile.key_place)
             why = "plain http to another machine gets no key" if is_named else "none needed"
             return warning("key", why, "use https") if is_named else ok("key", why)
-        return ok("key", f"from {profile.api_key_env or profile.api_key_file}")
+        return ok("key", f"from {profile.key_place}")
 
     async def _look_at_the_list(self, http: Http) -> None:
         try:

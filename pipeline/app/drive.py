@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.app import catalog
-from pipeline.app.asking import provider_for
+from pipeline.app.asking import mark_for, provider_for
 from pipeline.app.clock import SystemClock
 from pipeline.app.descriptors import room_for
 from pipeline.app.prices import no_price, worst_prices
@@ -155,6 +155,7 @@ class Driver:
             transport=transport,
             links=await stack.enter_async_context(links) if links else None,
             problem_of=self._run.folder.problem_of if job.verify == "decode" else None,
+            mark=mark_for(profile),
         )
         return worker, self._budget(listed)
 

@@ -18,7 +18,7 @@ from pipeline.app.prompts import keep_prompts
 from pipeline.app.wanted import Counts, Wanted, asked
 from pipeline.errors import BadOutput, DiskTrouble, Interrupted, Stop, exit_code_of
 from pipeline.job.environment import environment
-from pipeline.job.keys import key_of
+from pipeline.job.keys import Keyhole
 from pipeline.job.load import freeze
 from pipeline.job.naming import Naming
 from pipeline.store.durable import Durability
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from pipeline.app.drive import Driver
-    from pipeline.core.model import Secret, Task
+    from pipeline.core.model import Task
     from pipeline.core.ports import Event
     from pipeline.job.job import Job
 
@@ -123,11 +123,12 @@ def make(job: Job, manner: Manner, note: Callable[[str], None]) -> Report:
     ``note`` is told of prompts that have gone, of duplicates, of models nobody lists, and where
     most of what is there is no longer wanted. Raises the Stops that come before that request.
     """
+    keyhole = Keyhole(job.chosen, environment())
     with asked(job, note) as wish:
         if wish.plan.repeated:
             note(wish.plan.repeated)
         if not (Path(job.out) / MANIFEST).exists():
-            _key_for(job)  # with something to send for certain, say so before a folder is made
+            keyhole.look()  # with something to send for certain, say so before a folder is made
         with _open(job, manner) as folder:
             if not manner.adopt:
                 _refuse_the_other_kind(job, folder)
@@ -141,7 +142,7 @@ def make(job: Job, manner: Manner, note: Callable[[str], None]) -> Report:
             folder.note_plan(
                 wanted=wish.plan.n_tasks, unwanted=wanted.unwanted, origin=_origin(job, manner)
             )
-            making = _Making(job, folder, manner, _tally_of(wanted.before))
+            making = _Making(job, folder, manner, _tally_of(wanted.before), keyhole)
             making.doubt(wish.plan.models, note)
             return making.report_on(wanted.owed(), wanted.counts)
 
@@ -153,7 +154,7 @@ def remake(job: Job, manner: Manner, note: Callable[[str], None], chosen_by: Sel
         chosen = folder.chosen(whys=chosen_by.whys, ids=chosen_by.ids)
         n_chosen = len(chosen) if job.limit is None else min(len(chosen), job.limit)
         tally = Tally(wanted=n_chosen, started_at=time.monotonic())
-        making = _Making(job, folder, manner, tally)
+        making = _Making(job, folder, manner, tally, Keyhole(job.chosen, environment()))
         making.doubt(tuple({task.model for task in chosen}), _silently)
         report = making.report_on(islice(chosen, n_chosen), lambda: _counts_of(folder))
         ending = with_next(report.ending, report.stop, folder, chosen_by)
@@ -163,11 +164,14 @@ def remake(job: Job, manner: Manner, note: Callable[[str], None], chosen_by: Sel
 class _Making:
     """One run over an open folder."""
 
-    def __init__(self, job: Job, folder: Folder, manner: Manner, tally: Tally) -> None:
+    def __init__(
+        self, job: Job, folder: Folder, manner: Manner, tally: Tally, keyhole: Keyhole
+    ) -> None:
         self._job = job
         self._folder = folder
         self._manner = manner
         self._tally = tally
+        self._keyhole = keyhole
         self._models: tuple[str, ...] = ()
         self._note: Callable[[str], None] = _silently
 
@@ -206,7 +210,7 @@ class _Making:
             Run(
                 job=self._job,
                 folder=self._folder,
-                key=_key_for(self._job),
+                key=self._keyhole.look(),
                 observer=self._teller,
                 n_tasks=self._tally.left,
                 max_runtime_s=self._manner.max_runtime_s,
@@ -313,10 +317,6 @@ def _tally_of(counts: Counts) -> Tally:
         failed_before=wanted - counts.made - counts.to_send,
         started_at=time.monotonic(),
     )
-
-
-def _key_for(job: Job) -> Secret | None:
-    return key_of(job.chosen, environment())
 
 
 def _open(job: Job, manner: Manner) -> Folder:

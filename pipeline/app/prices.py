@@ -117,7 +117,7 @@ class Prices:
 
 def _key_of(job: Job) -> Secret | None:
     try:
-        return key_of(job.chosen, environment())
+        return key_of(job.chosen, environment(), may_run=False)
     except NotAllowed:  # a look needs none
         return None
 

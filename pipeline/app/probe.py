@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
+from pipeline.core.model import Past
 from pipeline.errors import Unreachable
 from pipeline.provider.checkup import NETWORK, Check, Taken, bad, of_tls, ok
 from pipeline.provider.http import Http
@@ -110,6 +111,14 @@ class Nowhere:
 
     def heard(self, request_id: str) -> None:
         """Forget it."""
+
+    @property
+    def past(self) -> Past:
+        """None: nobody asked before."""
+        return Past()
+
+    def answered(self) -> None:
+        """Nobody asks again."""
 
     def back(self, *, cost_usd: float | None, is_maybe_billed: bool, is_unpriced: bool) -> None:
         """Forget it."""

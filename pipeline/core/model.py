@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Never, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -52,6 +52,9 @@ FINAL_WHYS: frozenset[str] = frozenset({Why.REFUSED, Why.REJECTED, Why.TOO_LARGE
 
 _NOT_THE_PROVIDERS_FAULT = FINAL_WHYS | {Why.NO_IMAGE}
 
+ANSWER_WHYS: frozenset[str] = FINAL_WHYS | {Why.BAD_REPLY, Why.BAD_IMAGE, Why.NO_IMAGE}
+"""Reasons that say what became of a request: the next one for the same task is a new one."""
+
 
 class Keep(StrEnum):
     """Which images of a reply that carries several are kept."""
@@ -83,6 +86,26 @@ class Secret:
         return "Secret('***')"
 
     __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        """Never the key, whatever the width."""
+        return format(repr(self), spec)
+
+    def __copy__(self) -> Secret:
+        """The same secret: there is one place that holds it."""
+        return self
+
+    def __deepcopy__(self, _: object) -> Secret:
+        """The same secret: there is one place that holds it."""
+        return self
+
+    def __getstate__(self) -> Never:
+        """Refuse: what is pickled goes to a file or another process."""
+        raise TypeError("a key is never pickled: pass on the name of its variable instead")
+
+    def __reduce_ex__(self, _: object) -> Never:
+        """Refuse, see :meth:`__getstate__`."""
+        self.__getstate__()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,12 +155,14 @@ class Request:
 
     Where ``more`` follows, ``body`` is only the beginning of the JSON. A reference in there stands
     for its image as a data URL, which the transport puts in as it sends: it is in no body.
+    ``headers`` go out beside those of every request.
     """
 
     path: str
     body: bytes
     is_streamed: bool
     more: tuple[bytes | Reference, ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,6 +249,23 @@ class Failure:
         if self.is_maybe_billed or self.answer.cost_usd is not None:
             return False
         return self.why in CHARGED_WHYS or (self.why is Why.REFUSED and bool(self.answer.usage))
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether it says what became of the request, so that nothing of it is left open."""
+        return self.why in ANSWER_WHYS and not self.is_maybe_billed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """What a task met before, over all runs of its folder.
+
+    ``n_answers``: how many of its requests were answered, by images or by what is wrong.
+    ``is_open``: one that left since then was never answered, and may have been billed.
+    """
+
+    n_answers: int = 0
+    is_open: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         Failure,
         Outcome,
         Part,
+        Past,
         Receipt,
         Reply,
         Request,
@@ -184,6 +185,13 @@ class Budget(Protocol):
 
 class Trail(Protocol):
     """What the store is told of one attempt on its way; each raises DiskTrouble."""
+
+    @property
+    def past(self) -> Past:
+        """What the task met before this attempt."""
+
+    def answered(self) -> None:
+        """Its reply says what became of it, and there are no images: a next try is a new one."""
 
     def heard(self, request_id: str) -> None:
         """The head of its reply came, with the id under which the provider knows it."""

@@ -142,6 +142,9 @@ class Simulation:
     """Whether replies say what they cost."""
     lists_token_prices: bool = False
     """Whether the list of models gives the price of an image's tokens, 1,290 of which make one."""
+    idempotency_header: str | None = None
+    """A header by whose value a request is known again: its reply is then given once more, and not
+    charged. ``X-OpenRouter-Cache`` knows it by its body instead. None: every request is new."""
     api_key: str | None = None
     """The only bearer token let in; None lets everybody in. A made-up one: it is no secret."""
     faults: dict[str, float] = field(default_factory=dict)

@@ -4,7 +4,8 @@ Nothing sleeps here. A task's history is handed to composed strategies as the ca
 tenacity's own strategies read, and the answer comes back as a number or None:
 
 * retry: what can never succeed (refused for good, rejected, too large) is not tried again;
-* stop: ``attempts`` tries in all, and for some endings fewer (``no_image``, ``refused``, ``lost``);
+* stop: ``attempts`` tries in all, and for some endings fewer (``no_image``, ``refused``, ``lost``,
+  which counts every try that was never answered and may be billed: also one a proxy gave up on);
 * wait: the server's hint, or full-jitter exponential back-off (https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter),
   whichever is longer; ``max_wait`` caps the back-off only.
 """
@@ -20,7 +21,7 @@ from tenacity.retry import retry_if_result
 from tenacity.stop import stop_after_attempt, stop_any, stop_base
 from tenacity.wait import wait_base, wait_exponential
 
-from pipeline.core.model import Failure, Why
+from pipeline.core.model import ANSWER_WHYS, Failure, Why
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,11 +51,13 @@ class History(RetryCallState):
         """No try yet."""
         super().__init__(Retrying(), None, (), {})
         self.endings: Counter[Why] = Counter()
+        self.n_lost = 0
         self.attempt_number = 0
 
     def add(self, failure: Failure, *, is_free: bool) -> None:
         """One more try ended with ``failure``; a free one is no attempt."""
         self.endings[failure.why] += 1
+        self.n_lost += _is_lost(failure)
         self.attempt_number += not is_free
         self.set_result(failure)
 
@@ -77,7 +80,7 @@ class Retry:
             stop_after_attempt(caps.attempts),
             _StopAfterEnding(Why.NO_IMAGE, caps.no_image),
             _StopAfterEnding(Why.REFUSED, caps.refused),
-            _StopAfterEnding(Why.LOST, caps.lost),
+            _StopAfterLosses(caps.lost),
         )
         self._wait = _WaitHintOr(
             _FullJitter(wait_exponential(multiplier=FIRST_WAIT_S, max=caps.max_wait_s), uniform)
@@ -109,6 +112,23 @@ class _StopAfterEnding(stop_base):
         assert isinstance(retry_state, History)
         is_this = retry_state.failure.why is self._why
         return is_this and retry_state.endings[self._why] >= self._most
+
+
+class _StopAfterLosses(stop_base):
+    """Enough, once ``most`` tries left and were never answered, and this is one of them."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+
+    def __call__(self, retry_state: RetryCallState) -> bool:
+        assert isinstance(retry_state, History)
+        return _is_lost(retry_state.failure) and retry_state.n_lost >= self._most
+
+
+def _is_lost(failure: Failure) -> bool:
+    """A reply that came and cannot be read is none: it is charged as any other that is no use."""
+    is_unanswered = failure.is_maybe_billed and failure.why not in ANSWER_WHYS
+    return is_unanswered or failure.why is Why.LOST
 
 
 class _FullJitter(wait_base):

@@ -15,7 +15,7 @@ from pipeline.core.ports import Break, Broken, Found
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
-    from pipeline.core.model import Part, Reply
+    from pipeline.core.model import Part, Past, Reply, Request
     from pipeline.core.ports import Intake, Links, Provider, Reader, Sighting, Trail, Transport
 
 MOST_LINKS = 16
@@ -47,19 +47,28 @@ class Worker:
         transport: Transport,
         links: Links | None = None,
         problem_of: Callable[[Image], Awaitable[str | None]] | None = None,
+        mark: Callable[[Request, Task, Past], Request] | None = None,
     ) -> None:
         """The stages an attempt passes; where a profile and a job want it, two more.
 
         ``links`` follows the addresses a reply gives instead of images. ``problem_of`` says what a
-        closer look finds wrong with an image, None if nothing.
+        closer look finds wrong with an image, None if nothing. ``mark`` gives a request what lets
+        its provider know it again.
         """
         self._provider = provider
         self._transport = transport
         self._links = links
         self._problem_of = problem_of
+        self._mark = mark
 
     async def attempt(self, task: Task, trail: Trail) -> Got | Failure:
         """Ask once, leaving ``trail``. Raises a Stop where the disk refuses."""
+        result = await self._asked(task, trail)
+        if self._mark and isinstance(result, Failure) and result.is_answer:
+            trail.answered()
+        return result
+
+    async def _asked(self, task: Task, trail: Trail) -> Got | Failure:
         parts = _Parts(trail)
         kept: tuple[Image, ...] = ()
         try:
@@ -75,10 +84,14 @@ class Worker:
                 if all(part is not image.part for image in kept):
                     part.discard()
 
+    def _request(self, task: Task, trail: Trail) -> Request:
+        request = self._provider.request_for(task)
+        return self._mark(request, task, trail.past) if self._mark else request
+
     async def _exchange(self, task: Task, parts: _Parts) -> Found | Failure:
         reader: Reader | None = None
         try:
-            async with self._transport.send(self._provider.request_for(task)) as reply:
+            async with self._transport.send(self._request(task, parts.trail)) as reply:
                 reader = self._provider.reader_of(reply, task)
                 parts.hear(reader)
                 await self._read(reply, reader, parts)
@@ -141,22 +154,22 @@ class Worker:
 class _Parts:
     """The part files of one attempt, by the number of their image, and the trail they leave."""
 
-    __slots__ = ("_heard", "_trail", "by_number")
+    __slots__ = ("_heard", "by_number", "trail")
 
     def __init__(self, trail: Trail) -> None:
         self.by_number: dict[int, Part] = {}
         self._heard: str | None = None
-        self._trail = trail
+        self.trail = trail
 
     def hear(self, reader: Intake) -> None:
         request_id = reader.request_id
         if request_id and request_id != self._heard:
             self._heard = request_id
-            self._trail.heard(request_id)
+            self.trail.heard(request_id)
 
     def write(self, number: int, piece: bytes) -> None:
         if number not in self.by_number:
-            self.by_number[number] = self._trail.part()
+            self.by_number[number] = self.trail.part()
         self.by_number[number].write(piece)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import shlex
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
@@ -26,10 +27,14 @@ _RATIO = re.compile(r"[1-9]\d{0,4}:[1-9]\d{0,4}")
 _SIZE = re.compile(r"\d{1,5}(\.\d+)?K|[1-9]\d{1,4}(x[1-9]\d{1,4})?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110, section 5.6.2: token
-# A key comes in by api_key_env or api_key_file alone; framing is the transport's own.
+# A key comes in by api_key_env, _file or _command alone; framing is the transport's own.
 _SECRET_HEADERS = re.compile(r"authorization|cookie|api[-_]?key|token|secret", re.IGNORECASE)
 _FRAMING_HEADERS = frozenset(
     {"host", "connection", "content-length", "content-type", "transfer-encoding", "accept-encoding"}
+)
+_SECRET_PARAMS = re.compile(
+    r"(x[-_])?(api|secret|access|auth)[-_]?(key|token)|authorization|bearer|password|secret|cookie",
+    re.IGNORECASE,
 )
 _OWN_PARAMS = {
     "model": "`model:` of the job, or of a row",
@@ -133,6 +138,12 @@ def _own_id(value: Any) -> Any:
 def _params(value: dict[str, Any]) -> dict[str, Any]:
     for key in _OWN_PARAMS.keys() & value:
         raise mistake(f"`{key}` cannot be set here: use {_OWN_PARAMS[key]}")
+    for key in value:
+        if _SECRET_PARAMS.fullmatch(key):
+            raise mistake(
+                f"`{key}` would be written into every line of the manifest: a key comes in by "
+                "`api_key_env` of a profile file only"
+            )
     if not isinstance(value.get("stream", False), bool):
         raise mistake(f"`stream` must be true or false, not {shown(value['stream'])}")
     return value
@@ -161,14 +172,37 @@ def _variable(value: str) -> str:
     return value
 
 
+def _header_name(value: str) -> str:
+    if not _HEADER.fullmatch(value):
+        raise mistake(f"{shown(value)} is no name of a header")
+    if _SECRET_HEADERS.search(value):
+        raise mistake(f"`{value}` may carry a key, and a key comes in by `api_key_env` only")
+    if value.lower() in _FRAMING_HEADERS:
+        raise mistake(f"`{value}` is set for every request already: leave it out")
+    return value
+
+
+def _words(value: Any) -> Any:
+    """A command written as one text, as its words; no shell ever sees it."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return shlex.split(value)
+    except ValueError as error:
+        raise mistake(f"cannot be split into words: {error}") from None
+
+
+def _command(value: list[str]) -> list[str]:
+    if not value or not value[0].strip():
+        raise mistake("is empty: name a program and its arguments")
+    if any("\x00" in word for word in value):
+        raise mistake("holds a NUL, which no program can be given: remove it")
+    return value
+
+
 def _headers(value: Mapping[str, str]) -> Mapping[str, str]:
     for name, text in value.items():
-        if not _HEADER.fullmatch(name):
-            raise mistake(f"{shown(name)} is no name of a header")
-        if _SECRET_HEADERS.search(name):
-            raise mistake(f"`{name}` may carry a key, and a key comes in by `api_key_env` only")
-        if name.lower() in _FRAMING_HEADERS:
-            raise mistake(f"`{name}` is set for every request already: leave it out")
+        _header_name(name)
         if not (text.isascii() and text.isprintable()):
             raise mistake(f"the value of `{name}` must be one line of printable ASCII")
     return value
@@ -238,4 +272,10 @@ Bytes = Annotated[
 ]
 Variable = Annotated[str, AfterValidator(_variable)]
 Headers = Annotated[dict[str, str], AfterValidator(_headers)]
+HeaderName = Annotated[str, AfterValidator(_header_name)]
+Command = Annotated[
+    list[str],
+    AfterValidator(_command),
+    BeforeValidator(_words, json_schema_input_type=str | list[str]),
+]
 Address = Annotated[str, AfterValidator(_address)]

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 MOST_TASKS = 100_000_000
 """The most tasks a plan may have."""
 
+KEY_SOURCES = ("api_key_env", "api_key_file", "api_key_command")
+"""The settings of a profile that name a key's place."""
+
 TEMPLATE_NAMES = (
     *("prompt", "sample", "index", "row"),
     *(setting for setting in SETTINGS if setting not in {"params", "references"}),
@@ -61,8 +64,8 @@ def of_profile(raw: Mapping[str, Any], *, is_inline: bool) -> Iterator[tuple[Pat
         yield ("base_url",), _PLAIN_HTTP
     if raw.get("server") and raw.get("dialect", "chat") != "chat":
         yield ("server",), f"says how chat requests look, and `dialect` is {raw['dialect']}"
-    if raw.get("api_key_env") and raw.get("api_key_file"):
-        yield ("api_key_file",), "the key comes from one place: this or `api_key_env`"
+    yield from _of_key_sources(raw)
+    yield from _of_idempotency(raw)
     if is_inline:
         yield from _of_inline_keys(raw)
 
@@ -79,11 +82,30 @@ def _is_bare(address: str) -> bool:
     return address.startswith("http:") and not is_private(address)
 
 
+def _of_key_sources(raw: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
+    first, *others = [key for key in KEY_SOURCES if raw.get(key)] or [""]
+    for key in others:
+        yield (key,), f"the key comes from one place: this or `{first}`"
+
+
+def _of_idempotency(raw: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
+    header, headers = raw.get("idempotency_header"), raw.get("headers")
+    if not isinstance(header, str):
+        return
+    if isinstance(headers, dict) and header.lower() in {str(name).lower() for name in headers}:
+        yield ("headers",), f"`{header}` is set by `idempotency_header`: leave it out here"
+    if header.lower() == "x-openrouter-cache" and raw.get("dialect") == "openrouter-images":
+        what = "OpenRouter's cache does not cover /images: leave it out, or use `dialect: chat`"
+        yield ("idempotency_header",), what
+
+
 def _of_inline_keys(raw: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
     where = "put it in a profile file and name that: `provider: ./my-provider.yaml`"
     address = raw.get("base_url")
     if raw.get("api_key_file"):
         yield ("api_key_file",), f"a job file cannot name a key's file: {where}"
+    if raw.get("api_key_command"):
+        yield ("api_key_command",), f"a job file can run nothing: {where}"
     if raw.get("api_key_env") and not (isinstance(address, str) and is_loopback(address)):
         yield ("api_key_env",), f"a job file can name a key for this machine only: {where}"
     simulator = raw.get("simulator")

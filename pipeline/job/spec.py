@@ -11,8 +11,10 @@ from pipeline.core.simulation import Simulation
 from pipeline.job.checks import (
     Address,
     Bytes,
+    Command,
     Count,
     FileName,
+    HeaderName,
     Headers,
     Later,
     LaterPool,
@@ -197,8 +199,9 @@ class ProfileSpec(Spec):
     """The environment variable that holds the key."""
     api_key_file: Word | None = None
     """A file whose first line is the key."""
-    api_key_command: Later = None
-    """A command that prints the key. Not supported yet."""
+    api_key_command: Command | None = None
+    """A command that prints the key as its first line, once a run: words, or text split as a shell
+    would. No shell reads it; it runs in the profile's folder, for 30 seconds at most."""
     model: Word | None = None
     """The model of jobs that name none."""
     stream: bool = False
@@ -219,8 +222,9 @@ class ProfileSpec(Spec):
     """Accept SVG images, which are text and no pixels."""
     hedge: LaterSwitch = False
     """Send a straggler again. Not supported yet."""
-    idempotency_header: Later = None
-    """A header by which a provider knows a repeated request. Not supported yet."""
+    idempotency_header: HeaderName | None = None
+    """A header by which the provider knows a request that it had before, such as Idempotency-Key,
+    so that a second try after a lost reply costs nothing. X-OpenRouter-Cache: its own cache."""
     allow_http: bool = False
     """Allow plain http to another machine; no key is sent there."""
     simulator: Simulation | None = None
@@ -230,6 +234,12 @@ class ProfileSpec(Spec):
     def sends_key(self) -> bool:
         """Whether a key may travel to this address: by TLS, or not leave the machine."""
         return is_private(self.base_url or "")
+
+    @property
+    def key_place(self) -> str | None:
+        """The variable, file or program that has the key, None where none is named."""
+        program = self.api_key_command[0] if self.api_key_command else None
+        return self.api_key_env or self.api_key_file or program
 
 
 def _kind(value: Any) -> str | None:

@@ -216,6 +216,9 @@ TABLE: tuple[Row, ...] = (
     ),
 )
 
+WALL_PAUSE_S = 1.0
+"""How long everybody waits after a firewall's page, until one request looks once more."""
+
 NOTHING_SAID = Row(why=Why.NO_IMAGE)
 
 _BREAKS: dict[Break, Why] = {
@@ -248,6 +251,8 @@ def failure_of(
     next request asks in another way, so that one that stops the run deserves another try.
     """
     row = row_for(complaint)
+    if row.halt is Halt.WALL:
+        retry_after_s = max(WALL_PAUSE_S, retry_after_s or 0.0)
     has_another = row.halt is Halt.WALL or (row.halt is Halt.MODALITIES and may_differ)
     stop = row.halt and stop_of(
         row.halt,

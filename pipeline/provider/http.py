@@ -105,7 +105,8 @@ class Http:
     async def send(self, request: Request) -> AsyncIterator[Reply]:
         """``POST`` the request; raises :class:`Broken`, here or while the body is read."""
         body = await self._library.upload(request) if request.more else request.body
-        async with self._exchange(ask_of(self._address, request.path, body)) as reply:
+        ask = ask_of(self._address, request.path, body, request.headers)
+        async with self._exchange(ask) as reply:
             yield reply
 
     @asynccontextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pipeline.provider.references import Upload
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pipeline.provider.http import Address
+
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,20 +31,29 @@ class Ask:
         return io.BytesIO(self.body) if isinstance(self.body, bytes) else self.body
 
 
-def ask_of(address: Address, path: str, body: bytes | Upload | None) -> Ask:
-    """The request itself. A session's own headers would go to the proxy too, the key included."""
-    headers = {
+def ask_of(
+    address: Address,
+    path: str,
+    body: bytes | Upload | None,
+    headers: Mapping[str, str] = NO_HEADERS,
+) -> Ask:
+    """The request itself; ``headers`` are its own, beside the address's.
+
+    A session's own headers would go to the proxy too, the key included.
+    """
+    sent = {
         "Accept": "application/json, text/event-stream",
         # Base64 of a picture hardly compresses, and a cut gzip body goes unnoticed.
         "Accept-Encoding": "identity",
         "User-Agent": "imagebatch",
         **address.headers,
+        **headers,
     }
     if body is not None:
-        headers["Content-Type"] = "application/json"
+        sent["Content-Type"] = "application/json"
     if isinstance(body, Upload):
-        headers["Content-Length"] = str(body.n_bytes)
+        sent["Content-Length"] = str(body.n_bytes)
     if address.key:
-        headers["Authorization"] = f"Bearer {address.key.reveal()}"
+        sent["Authorization"] = f"Bearer {address.key.reveal()}"
     method = "GET" if body is None else "POST"
-    return Ask(method=method, url=address.base_url + path, headers=headers, body=body)
+    return Ask(method=method, url=address.base_url + path, headers=sent, body=body)

@@ -9,21 +9,21 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pipeline.provider.repeats import is_cache
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pipeline.core.model import Failure, Reply, Request, Task
     from pipeline.core.ports import Broken, Provider, Reader
 
-_HEADER = "x-openrouter-cache"
 _OFF = frozenset({"", "0", "false", "no", "off"})
 
 
 def asks_for_cache(headers: Mapping[str, str]) -> bool:
     """Whether a profile's headers have replies replayed."""
     return any(
-        name.lower() == _HEADER and str(value).strip().lower() not in _OFF
-        for name, value in headers.items()
+        is_cache(name) and str(value).strip().lower() not in _OFF for name, value in headers.items()
     )
 
 

@@ -4,11 +4,12 @@ A line of the journal is one of these, as JSON (``\n`` at its end):
 
 * ``send``: an attempt of a task is about to leave, to ``model``; written before it does;
 * ``heard``: its reply's head came, with the id under which the provider knows it;
+* ``answered``: its reply said what became of it, and had no images that count;
 * ``back``: it came back without images, with what it cost, whether it may have been billed, and
   whether it was answered in a way that cost something nobody told;
 * ``result``: its images lie complete in ``parts``; the record is the manifest line to come.
 
-``heard`` and ``back`` belong to the last ``send`` of the same task and number.
+``heard``, ``answered`` and ``back`` belong to the last ``send`` of the same task and number.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ class Attempt:
     """One attempt that was announced. ``at``: when, UTC, ISO 8601.
 
     ``is_maybe_billed`` as long as nobody knows how it ended, and where it ended without an answer.
-    ``request_id``: the provider's, None where no reply's head came.
+    ``request_id``: the provider's, None where no reply's head came. ``n_answers``: how many of its
+    task's requests were answered before it; ``is_answered``: whether this one was, without images.
     """
 
     id: str
@@ -44,10 +46,17 @@ class Attempt:
     is_maybe_billed: bool = True
     is_unpriced: bool = False
     is_back: bool = False
+    n_answers: int = 0
+    is_answered: bool = False
 
     @property
     def counts(self) -> bool:
-        """Whether it has to be remembered, though no line will tell of it: it is about money."""
+        """Whether it has to be remembered, though no line tells of it: money, or a next request."""
+        return self.is_about_money or self.is_answered
+
+    @property
+    def is_about_money(self) -> bool:
+        """Whether it cost something, or may have."""
         return self.is_maybe_billed or self.is_unpriced or bool(self.cost_usd)
 
     def told(self) -> dict[str, Any]:
@@ -109,7 +118,8 @@ class Attempts:
     def settle(self, task_id: str, run: str) -> None:
         """A manifest line tells of all that this run did for the task."""
         self.results.pop((task_id, run), None)
-        self._keep(task_id, (one for one in self.by_task.get(task_id, ()) if one.run != run))
+        before = (one for one in self.by_task.get(task_id, ()) if one.run != run)
+        self._keep(task_id, (one for one in before if one.is_about_money))
 
     def forget_answered(self, task_id: str) -> None:
         """Drop what came back for nothing: neither cost nor doubt."""
@@ -157,6 +167,8 @@ class Attempts:
             yield send_line(attempt)
             if attempt.request_id is not None:
                 yield heard_line(attempt)
+            if attempt.is_answered:
+                yield answered_line(attempt)
             if attempt.is_back:
                 yield back_line(attempt)
         for result in tuple(self.results.values()):
@@ -171,10 +183,13 @@ class Attempts:
                     run=said["run"],
                     at=said["at"],
                     model=said.get("model", ""),
+                    n_answers=int(said.get("answers", 0)),
                 )
             )
         elif "heard" in said:
             self.last(said["heard"], said["attempt"]).request_id = said["request_id"]
+        elif "answered" in said:
+            self.last(said["answered"], said["attempt"]).is_answered = True
         elif "back" in said:
             attempt = self.last(said["back"], said["attempt"])
             attempt.cost_usd = said["cost_usd"]
@@ -198,15 +213,9 @@ class Attempts:
 
 def send_line(attempt: Attempt) -> bytes:
     """An attempt is about to leave."""
-    return line_of(
-        {
-            "send": attempt.id,
-            "attempt": attempt.attempt,
-            "run": attempt.run,
-            "at": attempt.at,
-            "model": attempt.model,
-        }
-    )
+    said = {"send": attempt.id, "attempt": attempt.attempt, "run": attempt.run, "at": attempt.at}
+    later = {"answers": attempt.n_answers} if attempt.n_answers else {}
+    return line_of(said | {"model": attempt.model} | later)
 
 
 def heard_line(attempt: Attempt) -> bytes:
@@ -214,6 +223,11 @@ def heard_line(attempt: Attempt) -> bytes:
     return line_of(
         {"heard": attempt.id, "attempt": attempt.attempt, "request_id": attempt.request_id}
     )
+
+
+def answered_line(attempt: Attempt) -> bytes:
+    """Its reply said what became of it."""
+    return line_of({"answered": attempt.id, "attempt": attempt.attempt})
 
 
 def back_line(attempt: Attempt) -> bytes:

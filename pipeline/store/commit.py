@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pipeline.store.durable import Disk
     from pipeline.store.journal import Journal
     from pipeline.store.manifest import Manifest
+    from pipeline.store.pasts import Pasts
 
 MOST_AT_ONCE = 32
 _N_SEALERS = 4
@@ -51,6 +52,7 @@ class Books:
     journal: Journal
     manifest: Manifest
     claims: Claims
+    pasts: Pasts
     run: str
 
 
@@ -151,6 +153,7 @@ class Committer:
                 orphaned.append(aside)
             remarks += [claim.remark] if claim.remark else []
         entry.record = record_of(entry.outcome, files=files, run=self._books.run)
+        entry.record["answers"] += self._books.pasts.of(entry.outcome.task.id).n_answers
         entry.record["orphaned"] = orphaned
         entry.record["warnings"] += remarks
 

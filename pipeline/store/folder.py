@@ -23,6 +23,7 @@ from pipeline.store.ledger import Ledger
 from pipeline.store.manifest import MANIFEST, Manifest
 from pipeline.store.metadata import METADATA, metadata_of
 from pipeline.store.part import FilePart
+from pipeline.store.pasts import Pasts
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from pipeline.core.model import Image, Outcome, Receipt, Task
+    from pipeline.core.model import Image, Outcome, Past, Receipt, Task
     from pipeline.store.ledger import AllBut
 
 _N_LOOKERS = 4
@@ -117,9 +118,12 @@ class Folder:
 
     def begin(self, task: Task, attempt: int, *, at: str) -> Trail:
         """Note that an attempt is about to leave; raises :class:`DiskTrouble`."""
-        begun = Attempt(id=task.id, attempt=attempt, run=self._terms.run, at=at, model=task.model)
+        past, run = self._pasts.of(task.id), self._terms.run
+        begun = Attempt(
+            id=task.id, attempt=attempt, run=run, at=at, model=task.model, n_answers=past.n_answers
+        )
         self._journal.send(begun)
-        return Trail(begun, self._disk, self._journal)
+        return Trail(begun, past, self._disk, self._journal)
 
     async def keep(self, outcome: Outcome) -> Receipt:
         """Make the outcome last: its images, then its line. Raises :class:`DiskTrouble`.
@@ -233,6 +237,7 @@ class Folder:
         self._journal = Journal(self._disk, attempts)
         undo.callback(self._journal.close)
         undo.callback(self.finish)
+        self._pasts = Pasts(self._manifest, self.ledger, attempts)
         self._claims = Claims(self._disk, self._manifest, self.ledger, self._terms.path_for)
         self._committer = Committer(
             Books(
@@ -240,6 +245,7 @@ class Folder:
                 journal=self._journal,
                 manifest=self._manifest,
                 claims=self._claims,
+                pasts=self._pasts,
                 run=self._terms.run,
             )
         )
@@ -288,10 +294,11 @@ class Folder:
 class Trail:
     """One attempt on its way, as the journal follows it; fills the engine's port."""
 
-    __slots__ = ("_attempt", "_disk", "_journal", "_numbers")
+    __slots__ = ("_attempt", "_disk", "_journal", "_numbers", "past")
 
-    def __init__(self, attempt: Attempt, disk: Disk, journal: Journal) -> None:
-        """``attempt`` is in the journal already."""
+    def __init__(self, attempt: Attempt, past: Past, disk: Disk, journal: Journal) -> None:
+        """``attempt`` is in the journal already; ``past``: what its task met before."""
+        self.past = past
         self._attempt = attempt
         self._disk = disk
         self._journal = journal
@@ -305,6 +312,10 @@ class Trail:
         """A fresh part file for an image of the reply; raises :class:`DiskTrouble`."""
         name = f"{self._attempt.id}.{self._attempt.attempt}.{next(self._numbers)}"
         return FilePart(self._disk, name)
+
+    def answered(self) -> None:
+        """Its reply says what became of it; raises :class:`DiskTrouble`."""
+        self._journal.answered(self._attempt)
 
     def back(
         self, *, cost_usd: float | None, is_maybe_billed: bool, is_unpriced: bool = False

@@ -88,6 +88,7 @@ class Gist(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
     references: tuple[Source, ...] = ()
     unpriced: int | None = None
+    answers: int | None = 0
 
 
 def gap_of(gist: Gist) -> str | None:

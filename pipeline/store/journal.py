@@ -10,6 +10,7 @@ from pipeline.errors import DiskTrouble
 from pipeline.store.attempts import (
     Attempt,
     Attempts,
+    answered_line,
     back_line,
     heard_line,
     result_line,
@@ -59,6 +60,12 @@ class Journal:
         with self._writing:
             attempt.request_id = request_id
             self._log.append([heard_line(attempt)])
+
+    def answered(self, attempt: Attempt) -> None:
+        """Note that its reply said what became of it, before it is back."""
+        with self._writing:
+            attempt.is_answered = True
+            self._log.append([answered_line(attempt)])
 
     def back(
         self,

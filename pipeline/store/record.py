@@ -24,7 +24,8 @@ def record_of(outcome: Outcome, *, files: Sequence[str], run: str) -> dict[str, 
 
     ``files``: where each of its images lies, relative to the output folder, in their order.
     ``orphaned`` is for the store to fill: ``{"file", "moved_to", "id"}`` of files found in the
-    way, and the task they belonged to until now, null where no line names them.
+    way, and the task they belonged to until now, null where no line names them. So is ``answers``
+    where the task was answered before.
     """
     task, answer, course = outcome.task, outcome.answer, outcome.course
     is_made = isinstance(outcome, Made)
@@ -62,6 +63,7 @@ def record_of(outcome: Outcome, *, files: Sequence[str], run: str) -> dict[str, 
         "warnings": [_without_payload(warning) for warning in answer.warnings],
         "references": [_reference(reference) for reference in task.references],
         "unpriced": course.n_unpriced,
+        "answers": int(is_made),
     }
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from virtual import VirtualLoop
 
-from pipeline.core.model import Answer, Failed, Failure, Made, Outcome, Receipt, Task, Why
+from pipeline.core.model import Answer, Failed, Failure, Made, Outcome, Past, Receipt, Task, Why
 from pipeline.core.ports import Back, Draining, Event, Held, LeftOut, Sent, Settled, TriedAgain
 from pipeline.engine.pool import Pool
 from pipeline.engine.retry import Caps, Retry
@@ -49,6 +49,13 @@ class Footprints:
 
     def heard(self, request_id: str) -> None:
         self.left.append(request_id)
+
+    @property
+    def past(self) -> Past:
+        return Past()
+
+    def answered(self) -> None:
+        raise AssertionError
 
     def back(self, *, cost_usd: float | None, is_maybe_billed: bool, is_unpriced: bool) -> None:
         told = (cost_usd, is_maybe_billed)

@@ -57,6 +57,17 @@ def test_some_endings_have_a_smaller_number_of_tries(why: Why, n_tries: int) -> 
     assert answers[-1] is None
 
 
+def test_whatever_was_never_answered_shares_the_number_of_the_lost() -> None:
+    """A proxy that gave up is no `lost`, and its image may be on the bill all the same."""
+    gave_up = replace(of(Why.SERVER_ERROR), is_maybe_billed=True)
+    assert waits(CAPS, gave_up, gave_up) == [1, None]
+    assert waits(CAPS, of(Why.LOST), gave_up) == [1, None]
+    assert waits(CAPS, gave_up, of(Why.SERVER_ERROR), of(Why.LOST)) == [1, 2, None]
+    assert waits(replace(CAPS, lost=3), gave_up, gave_up, gave_up) == [1, 2, None]
+    garbled = replace(of(Why.BAD_REPLY), is_maybe_billed=True)
+    assert waits(CAPS, *[garbled] * 3) == [1, 2, 4]
+
+
 def test_tries_of_different_endings_add_up() -> None:
     mixed = [of(Why.NO_IMAGE), of(Why.LOST), of(Why.BAD_REPLY), of(Why.SERVER_ERROR)]
     assert waits(CAPS, *mixed, of(Why.BAD_IMAGE))[-1] is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from pipeline.core.model import Answer, Failure, Reply, Request, Task, Why
+from pipeline.core.model import Answer, Failure, Past, Reply, Request, Task, Why
 from pipeline.engine.worker import Worker
 
 if TYPE_CHECKING:
@@ -64,8 +64,51 @@ class Footprints:
     def part(self) -> Any:
         raise AssertionError
 
+    @property
+    def past(self) -> Past:
+        return Past()
+
+    def answered(self) -> None:
+        raise AssertionError
+
     def back(self, *, cost_usd: float | None, is_maybe_billed: bool, is_unpriced: bool) -> None:
         raise AssertionError
+
+
+class Remembering(Footprints):
+    """Says what was before, and remembers that an answer came."""
+
+    n_answered = 0
+
+    @property
+    def past(self) -> Past:
+        return Past(n_answers=7)
+
+    def answered(self) -> None:
+        self.n_answered += 1
+
+
+async def test_a_request_is_marked_by_what_was_before_and_an_answer_is_told() -> None:
+    marks: list[tuple[str, int]] = []
+
+    def mark(request: Request, task: Task, past: Past) -> Request:
+        marks.append((task.id, past.n_answers))
+        return request
+
+    trail = Remembering()
+    await Worker(provider=Telling(), transport=Wire({}), mark=mark).attempt(TASK, trail)
+    assert marks == [("a", 7)]
+    assert trail.n_answered == 1  # no image is an answer, too
+    await Worker(provider=Telling(), transport=Wire({})).attempt(TASK, trail)
+    assert trail.n_answered == 1
+
+
+def test_an_answer_says_what_became_of_the_request() -> None:
+    assert {why for why in Why if Failure(why=why).is_answer} == {
+        *(Why.NO_IMAGE, Why.REFUSED, Why.REJECTED),
+        *(Why.BAD_REPLY, Why.BAD_IMAGE, Why.TOO_LARGE),
+    }
+    assert not any(Failure(why=why, is_maybe_billed=True).is_answer for why in Why)
 
 
 async def heard(headers: dict[str, str], *chunks: bytes) -> list[str]:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from pipeline.core.model import Outcome, Part, Receipt
+    from pipeline.core.model import Outcome, Part, Past, Receipt
     from pipeline.core.ports import Event, Trail
     from pipeline.store.durable import Calls
 
@@ -157,6 +157,13 @@ class _Trail:
 
     def part(self) -> Part:
         return self.trail.part()
+
+    @property
+    def past(self) -> Past:
+        return self.trail.past
+
+    def answered(self) -> None:
+        self.trail.answered()
 
     def back(self, *, cost_usd: float | None, is_maybe_billed: bool, is_unpriced: bool) -> None:
         how: dict[str, Any] = {"cost_usd": cost_usd, "is_maybe_billed": is_maybe_billed}

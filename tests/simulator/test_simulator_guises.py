@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 
-from pipeline.core.model import Failure, Task, Why
+from pipeline.core.model import Failure, Past, Task, Why
 from pipeline.core.simulation import FAULTS, FaultRule, Simulation
 from pipeline.engine.worker import Got, Worker
 from pipeline.errors import Misconfigured
@@ -77,6 +77,13 @@ class Memory:
 
     def heard(self, request_id: str) -> None:
         assert request_id
+
+    @property
+    def past(self) -> Past:
+        return Past()
+
+    def answered(self) -> None:
+        raise AssertionError
 
     def back(self, *, cost_usd: float | None, is_maybe_billed: bool, is_unpriced: bool) -> None:
         raise AssertionError

@@ -25,6 +25,7 @@ _OF_LATER_VERSIONS = {"aspect_ratio", "image_size", "seed", "keep", "maybe_bille
     "warnings",
     "references",
     "unpriced",
+    "answers",
 }
 
 

@@ -15,12 +15,14 @@ MOST_GENERATIONS = 100_000
 class Bill:
     """The provider's side of the account.
 
-    ``prompts`` counts billed images by prompt; ``generations`` holds the id of every billed reply
-    with its prompt's key, in the order in which they were asked for.
+    ``replayed``: replies that were given once more and not charged. ``prompts`` counts billed
+    images by prompt; ``generations`` holds the id of every billed reply with its prompt's key, in
+    the order in which they were asked for.
     """
 
     requests: int = 0
     billed: int = 0
+    replayed: int = 0
     cost_usd: float = 0.0
     by_status: Counter[str] = field(default_factory=Counter)
     by_fault: Counter[str] = field(default_factory=Counter)
@@ -45,6 +47,7 @@ class Bill:
         told = {
             "requests": self.requests,
             "billed": self.billed,
+            "replayed": self.replayed,
             "cost_usd": round(self.cost_usd, 9),
             "in_flight_peak": in_flight_peak,
             "by_status": dict(sorted(self.by_status.items())),

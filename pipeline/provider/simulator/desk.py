@@ -26,6 +26,7 @@ from pipeline.provider.simulator.delivery import (
 )
 from pipeline.provider.simulator.fate import Turn, fault_of
 from pipeline.provider.simulator.faults import PLAYS, SOUND, Delivery, Head, Play, error_head
+from pipeline.provider.simulator.replies import Kept, Replies
 from pipeline.provider.simulator.said import Frame, Said
 from pipeline.provider.simulator.shapes import CHAT, Shape
 
@@ -66,6 +67,7 @@ class Desk:
         self._base = pixels_of(simulation.image_size) or (512, 512)
         self._n_admitted = 0
         self._attempts: Counter[str] = Counter()
+        self._replies = Replies(simulation.idempotency_header)
 
     def may_enter(self, request: web.Request) -> bool:
         """Whether the request bears the key, where one is asked for."""
@@ -112,6 +114,9 @@ class Desk:
         """
         self._n_admitted += 1
         self._attempts[asked.key] += 1
+        known = self._replies.known(request.headers, asked)
+        if known is not None:
+            return self._again(request, shape, asked, known)
         turn = Turn(asked=asked, attempt=self._attempts[asked.key], request=self._n_admitted)
         fault = fault_of(turn, self._simulation)
         if fault is not None and PLAYS[fault].spares(asked):
@@ -119,13 +124,23 @@ class Desk:
         play = SOUND if fault is None else PLAYS[fault]
         if fault is not None:
             self.bill.by_fault[fault] += 1
+        frame = self._charged(turn, play)
+        self._replies.keep(request.headers, asked, Kept(play=play, frame=frame))
         return _Exchange(
             request=request,
             shape=shape,
             asked=asked,
             play=play,
-            frame=self._charged(turn, play),
+            frame=frame,
             due=asyncio.get_running_loop().time() + self._latency_of(turn),
+        )
+
+    def _again(self, request: web.Request, shape: Shape, asked: Asked, known: Kept) -> _Exchange:
+        """The exchange that gives a reply once more, at once."""
+        self.bill.replayed += 1
+        now = asyncio.get_running_loop().time()
+        return _Exchange(
+            request=request, shape=shape, asked=asked, play=known.play, frame=known.frame, due=now
         )
 
     def _charged(self, turn: Turn, play: Play) -> Frame:
