@@ -13,7 +13,7 @@ from pipeline.app import catalog
 from pipeline.app.asking import mark_for, provider_for
 from pipeline.app.clock import SystemClock
 from pipeline.app.descriptors import room_for
-from pipeline.app.prices import no_price, worst_prices
+from pipeline.app.prices import no_price, prices_of, worst_prices
 from pipeline.engine.pool import Pool
 from pipeline.engine.retry import Caps, Retry
 from pipeline.engine.stages import Guards, Stages
@@ -74,6 +74,8 @@ class Driver:
     async def drive(self, tasks: Iterator[Task | None]) -> Stop | None:
         """Settle ``tasks``; returns why it stopped before its end, None if it did not."""
         loop = asyncio.get_running_loop()
+        if self._run.models and (stop := self._too_little()):
+            return stop
         async with AsyncExitStack() as stack:
             n_workers = self._n_workers()
             self._brace(n_workers, loop)
@@ -181,15 +183,22 @@ class Driver:
         run, ceiling_usd = self._run, self._run.job.budget.usd
         if ceiling_usd is None:
             return Budget()
-        spent = Spent(
-            usd=run.folder.cost_usd,
-            unknown=run.folder.unknown_costs,
-            met=run.folder.ledger.replies_usd,
-        )
-        prices = worst_prices(run.job, run.models, listed, run.folder.ledger.replies_usd)
+        seen = run.folder.ledger.replies_usd
+        prices = worst_prices(run.job, run.models, listed, seen)
         if unknown := [model for model in run.models if model not in prices]:
             raise Misconfigured(no_price(unknown))
+        spent = Spent(usd=run.folder.cost_usd, unknown=run.folder.unknown_costs, met=seen)
         return Budget(ceiling_usd, prices=prices, before=spent)
+
+    def _too_little(self) -> Stop | None:
+        """Why not one request fits the budget, where that is known without asking anybody."""
+        try:
+            budget = self._budget(prices_of(self._run.job).catalog)
+        except Misconfigured:  # the provider's list may tell
+            return None
+        if not all(map(budget.is_used_up, self._run.models)):
+            return None
+        return Guarded(budget.reason(min(self._run.models, key=budget.worst_usd)))
 
     def _new_pool(self, worker: Worker, budget: Budget, n_workers: int) -> Pool:
         job = self._run.job

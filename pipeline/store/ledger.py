@@ -289,14 +289,14 @@ class Ledger:
             self.last = span.after(self.last)
 
     def _add_up_costs(self, model: str, gists: Sequence[Gist]) -> None:
-        """What lines of one model tell; of several attempts the mean stands for each reply."""
+        """What lines of one model tell; the sum of several attempts is no price of a reply."""
         costs = [gist.cost_usd for gist in gists if gist.cost_usd is not None]
         if costs:
             self.cost_usd += sum(costs)
             self.n_cost_known += len(costs)
-            often = [g for g in gists if g.attempts > 1]
-            replies = [_reply_usd(g) for g in gists if g.cost_usd is not None] if often else costs
-            self._widen(model, (min(replies), max(replies)))
+            once = [g.cost_usd for g in gists if g.cost_usd is not None and g.attempts == 1]
+            if once:
+                self._widen(model, (min(once), max(once)))
         unknown = [g for g in gists if g.maybe_billed or g.unpriced or g.cost_usd is None]
         if n_unknown := sum((g.maybe_billed or 0) + _unpriced(g) for g in unknown):
             self.unknown_costs[model] += n_unknown
@@ -318,7 +318,3 @@ def _unpriced(gist: Gist) -> int:
     if gist.unpriced is not None:
         return gist.unpriced
     return int(gist.status == _MADE and gist.cost_usd is None)
-
-
-def _reply_usd(gist: Gist) -> float:
-    return (gist.cost_usd or 0.0) / max(1, gist.attempts)

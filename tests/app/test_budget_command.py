@@ -58,6 +58,13 @@ def test_a_budget_below_one_image_sends_nothing(desk: Desk, provider: Serving) -
         assert there.bill()["requests"] == 0
 
 
+def test_what_is_known_to_be_too_little_asks_nobody_anything(desk: Desk) -> None:
+    priced_job(desk, "http://127.0.0.1:9/v1", "budget: {usd: 0.001}\n")
+    told = desk.run("run", "job.yaml")
+    assert told.code == 4
+    assert "budget of $0.001 is used up" in told.out
+
+
 def test_a_budget_without_a_price_is_refused(desk: Desk, provider: Serving) -> None:
     with provider(CENT) as there:
         priced_job(desk, there.base_url, "model: unheard/of\nbudget: {usd: 5}\n", prices="")
