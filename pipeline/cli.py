@@ -78,11 +78,14 @@ def _told(stop: Stop, words: Sequence[str]) -> int:
 
     Faults stand at the start of their lines, where editors look for ``file:line:col:``.
     """
+    from pipeline.view.wording import seen
+
     code = exit_code_of(stop)
-    sys.stderr.write(f"{stop}\n" if isinstance(stop, Faulty) else f"imagebatch: {stop}\n")
+    told = seen(str(stop))
+    sys.stderr.write(f"{told}\n" if isinstance(stop, Faulty) else f"imagebatch: {told}\n")
     if "--json" in words:
-        told = {"event": "summary", "exit_code": code, "reason": str(stop)}
-        sys.stdout.write(f"{json.dumps(told)}\n")
+        summary = {"event": "summary", "exit_code": code, "reason": str(stop)}
+        sys.stdout.write(f"{json.dumps(summary)}\n")
     return code
 
 

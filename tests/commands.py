@@ -15,6 +15,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from leaks import leaks_in
+
 from pipeline.cli import main
 
 if TYPE_CHECKING:
@@ -39,6 +41,10 @@ class Ended:
     code: int
     out: str
     err: str
+
+    def __post_init__(self) -> None:
+        """Whatever a command says, it tells no key."""
+        assert leaks_in(self.out + self.err) == []
 
     @property
     def objects(self) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from beside import in_a_thread
 from commands import Desk
+from leaks import leaks_below
 
 from pipeline.provider.simulator.server import listening
 
@@ -45,6 +46,15 @@ def _a_cache_of_our_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_leaks(
+    _a_cache_of_our_own: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """No file that the tool wrote in any test holds a key or base64; see ``leaks``."""
+    yield
+    assert leaks_below(tmp_path_factory.getbasetemp()) == []
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from pipeline.core.model import Answer
-from pipeline.core.ports import Broken
+from pipeline.core.ports import Break, Broken
 from pipeline.errors import Misconfigured, Stop, Unreachable
 from pipeline.job.environment import cache_folder
 from pipeline.provider.catalog import (
@@ -33,10 +33,11 @@ from pipeline.provider.catalog import (
     merged,
 )
 from pipeline.provider.complaint import complaint_of, error_in
+from pipeline.provider.documents import parsed
 from pipeline.provider.faults import Complaint, failure_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import AsyncIterator, Iterable, Mapping
 
     from pipeline.core.model import Secret
     from pipeline.job.job import Chosen
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
 
 FRESH_S = 24 * 3600.0
 """How long a list is kept."""
+
+MOST_BYTES = 16 << 20
+"""The longest list that is read; the longest known ones have 1 MB."""
 
 _LONGEST_WAIT_S = 5.0
 """How long a run waits for a list before it begins without one."""
@@ -99,15 +103,14 @@ async def fetch(http: Http, path: str, key: Secret | None) -> Listing:
     """One answer to one question, ``key`` taken out of it; raises :class:`Unreachable`."""
     try:
         async with http.get(path) as reply:
-            body = b"".join([chunk async for chunk in reply.body])
+            body = await _whole(reply.body)
     except Broken as broken:
         raise Unreachable(f"the provider cannot be reached: {broken}") from None
-    try:
-        document: object = orjson.loads(_masked(body, key))
-    except orjson.JSONDecodeError:
-        document = None
     return Listing(
-        status=reply.status, headers=reply.headers, arrived_at=reply.arrived_at, document=document
+        status=reply.status,
+        headers=reply.headers,
+        arrived_at=reply.arrived_at,
+        document=parsed(_masked(body, key)),
     )
 
 
@@ -173,6 +176,16 @@ def keep(catalog: Catalog, base_url: str, key: Secret | None) -> None:
     document = {"base_url": base_url, "asked_at": time.time(), **document_of(catalog.models)}
     with suppress(OSError):
         _write_whole(file, orjson.dumps(document, option=orjson.OPT_INDENT_2))
+
+
+async def _whole(body: AsyncIterator[bytes]) -> bytes:
+    pieces, n_left = [], MOST_BYTES
+    async for piece in body:
+        n_left -= len(piece)
+        if n_left < 0:
+            raise Broken(Break.TOO_LARGE, f"more than {MOST_BYTES} bytes")
+        pieces.append(piece)
+    return b"".join(pieces)
 
 
 def _masked(body: bytes, key: Secret | None) -> bytes:

@@ -10,7 +10,7 @@ import orjson
 from pipeline.errors import BadUsage
 from pipeline.job.environment import environment
 from pipeline.view.progress import Mode, Voice, voices_for
-from pipeline.view.wording import Style
+from pipeline.view.wording import Style, in_json, seen
 
 if TYPE_CHECKING:
     import argparse
@@ -50,26 +50,23 @@ class Console:
 
     def say(self, text: str) -> None:
         """A result, for people."""
-        sys.stdout.write(f"{text}\n")
-        sys.stdout.flush()
+        _write(sys.stdout, seen(text))
 
     def emit(self, value: dict[str, Any]) -> None:
         """A result, for programs: one JSON object a line."""
-        self.say(orjson.dumps(value).decode())
+        _write(sys.stdout, in_json(orjson.dumps(value).decode()))
 
     def conclude(self, text_in: Callable[[Style], str], *, is_success: bool) -> None:
         """The last words of a run, for people. ``-q`` silences a success; the rest is an error."""
         if self.is_quiet and is_success:
             return
         stream = sys.stderr if self.is_quiet else sys.stdout
-        stream.write(f"{text_in(self.style_for(stream))}\n")
-        stream.flush()
+        _write(stream, seen(text_in(self.style_for(stream))))
 
     def note(self, text: str) -> None:
         """A warning or a remark; ``-q`` silences it."""
         if not self.is_quiet:
-            sys.stderr.write(f"{text}\n")
-            sys.stderr.flush()
+            _write(sys.stderr, seen(text))
 
     def voices(self) -> tuple[Voice, ...]:
         """Who tells of a run while it goes on."""
@@ -81,6 +78,11 @@ class Console:
             is_verbose=self.is_verbose,
         )
         return tuple(map(_Unheard, voices))
+
+
+def _write(stream: TextIO, text: str) -> None:
+    stream.write(f"{text}\n")
+    stream.flush()
 
 
 def _color_of(arguments: argparse.Namespace) -> str:

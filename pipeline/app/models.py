@@ -53,7 +53,9 @@ async def address_of(chosen: Chosen, key: Secret | None) -> AsyncIterator[Addres
     async with AsyncExitStack() as stack:
         base_url = chosen.profile.base_url or ""
         if chosen.profile.simulator:
-            base_url = await stack.enter_async_context(running(chosen.profile.simulator))
+            base_url = await stack.enter_async_context(
+                running(chosen.profile.simulator, environment())
+            )
         yield Address(
             base_url=base_url,
             key=key,

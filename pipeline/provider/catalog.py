@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
 from difflib import get_close_matches
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ PATHS = ("/models?output_modalities=image", "/models")
 IMAGE_PATH = "/images/models"
 """Where OpenRouter lists what its image API serves; all of it makes images."""
 
+_MOST_MODELS, _LONGEST_NAME = 5_000, 200
 _PER_TOKEN = frozenset({"prompt", "completion", "image_token", "internal_reasoning"})
 _PER_UNIT = frozenset({"image", "image_output", "request"})
 
@@ -83,7 +85,7 @@ def image_models_in(document: object, *, make_images: bool = False) -> tuple[Mod
     Where not one of them says what it gives, all are returned, their ``gives`` None.
     ``make_images``: the list holds none but such as do, so that none has to say so.
     """
-    models = sorted(_models_in(document), key=lambda model: model.id)
+    models = sorted(islice(_models_in(document), _MOST_MODELS), key=lambda model: model.id)
     if not make_images and any(model.gives is not None for model in models):
         models = [model for model in models if model.gives and "image" in model.gives]
     return tuple(models)
@@ -133,7 +135,7 @@ def _models_in(document: object) -> Iterator[Model]:
         if not isinstance(entry, dict):
             continue
         name = entry.get("id") or entry.get("root") or entry.get("name")
-        if isinstance(name, str) and name:
+        if isinstance(name, str) and 0 < len(name) <= _LONGEST_NAME and name.isprintable():
             yield _model(name, entry, is_per_million=is_per_million)
 
 

@@ -19,7 +19,7 @@ from pipeline.provider.extract import references_in, without_references
 from pipeline.provider.faults import Complaint, failure_of_break, row_for
 from pipeline.provider.gathered import Gathered
 from pipeline.provider.halts import Halt
-from pipeline.provider.mentions import labels_in, links_in
+from pipeline.provider.mentions import labels_in, links_in, up_to
 from pipeline.provider.reader import NOTHING_ELSE, Allowed, Asked, ReplyReader
 from pipeline.provider.values import MOST_TEXT, text_of
 
@@ -34,7 +34,8 @@ _NO_IMAGE_PARTS = frozenset({"text", "refusal", "reasoning", "thinking", "input_
 
 # A markdown image, or a bare data URL, whose base64 the scanner has replaced.
 _DATA_URL = re.compile(
-    "!?\\[[^\\]\\n]*\\]\\((?:data:[^)\x00]*)?\x00[^)]*\\)|data:[^\\s,\x00]*,?(?=\x00)",
+    "!?\\[[^\\]\\n]{0,500}+\\]\\((?:data:[^)\x00]{0,500}+)?\x00[^)]{0,500}+\\)"
+    "|data:[^\\s,\x00]{0,500}+,?(?=\x00)",
     re.IGNORECASE,
 )
 
@@ -141,7 +142,7 @@ class ChatMeaning(Gathered):
     @property
     def links(self) -> list[str]:
         """Addresses in the place of images; those in the text may come in several events."""
-        return self.linked + links_in(self.text)
+        return [*self.linked, *links_in(self.text)]
 
     def take(self, document: dict[str, Any]) -> None:
         """Take in the whole reply, or one event of a stream."""
@@ -154,7 +155,7 @@ class ChatMeaning(Gathered):
     def _take_choice(self, choice: dict[str, Any]) -> None:
         for key in ("native_finish_reason", "finish_reason"):
             if reason := text_of(choice.get(key)):
-                self.finish.add(reason.lower())
+                self.note_finish(reason)
         # One of Knox's examples puts role and content into the choice itself.
         said = next(
             (value for key in ("message", "delta") if isinstance(value := choice.get(key), dict)),
@@ -164,7 +165,7 @@ class ChatMeaning(Gathered):
         for key in ("images", "image"):
             self._take_images(said.get(key))
         if refusal := text_of(said.get("refusal")):
-            self.finish.add("refusal")
+            self.note_finish("refusal")
             self._say(refusal)
 
     def _take_content(self, content: object) -> None:
@@ -184,13 +185,17 @@ class ChatMeaning(Gathered):
             self.n_images_named += 1
             for text in _strings_in(item):
                 self._take_runs(text)
-                self.linked += links_in(text)
+                self.note_links(links_in(text))
 
     def _take_runs(self, text: str) -> None:
-        self.runs += [run for run in references_in(text) if run not in self.runs]
-        self.labels |= labels_in(text)
+        if "\x00" in text:
+            self.runs |= dict.fromkeys(references_in(text))
+            self.labels |= labels_in(text)
 
     def _say(self, text: str) -> None:
+        if len(self.text) >= MOST_TEXT:
+            return
+        text = up_to(text, MOST_TEXT)
         if "\x00" in text:
             text = without_references(_DATA_URL.sub("", text)).strip()
         self.text = (self.text + text)[:MOST_TEXT]

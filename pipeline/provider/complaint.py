@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
-
+from pipeline.provider.documents import parsed
 from pipeline.provider.faults import Complaint
 
 _DEEPEST_RAW = 4
+_LONGEST_MESSAGE = 4_000
+_MOST_ALTERNATIVES, _LONGEST_NAME = 5, 100
 _OF_A_BARE_MESSAGE = frozenset({"message", "code", "status", "type", "request_id", "success"})
 
 
@@ -75,7 +76,7 @@ def complaint_of(
         words=finish | {word.lower() for word in words if isinstance(word, str)},
         message=message_of(error),
         may_retry=retryable if isinstance(retryable, bool) else None,
-        alternatives=tuple(map(str, fallbacks)) if isinstance(fallbacks, list) else (),
+        alternatives=_names_in(fallbacks),
     )
 
 
@@ -95,14 +96,17 @@ def message_of(error: dict[str, Any]) -> str:
             break
         said.append(_text(inner.get("message")))
         cause = _mapping(inner.get("metadata")).get("raw")
-    return ": ".join(dict.fromkeys(part for part in said if part))
+    return ": ".join(dict.fromkeys(part for part in said if part))[:_LONGEST_MESSAGE]
 
 
 def _parsed(text: str) -> object:
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return text
+    document = parsed(text) if text.lstrip()[:1] in {"{", "["} else None
+    return text if document is None else document
+
+
+def _names_in(value: object) -> tuple[str, ...]:
+    names = [name for name in value if isinstance(name, str)] if isinstance(value, list) else []
+    return tuple(name[:_LONGEST_NAME] for name in names[:_MOST_ALTERNATIVES])
 
 
 def _mapping(value: object) -> dict[str, Any]:

@@ -29,19 +29,23 @@ if TYPE_CHECKING:
 
 LONG = 128
 SHORT = 32
+MOST_RUNS = 4_096
+"""Runs that are looked for in one reply; whatever comes behind them is text."""
 IMAGE_KEYS = frozenset(
     {b"b64_json", b"base64", b"data", b"image", b"image_base64", b"image_url", b"result", b"url"}
 )
 
 _ALPHABET = re.compile(rb"[A-Za-z0-9+/=_-]*")
-_TEXT_STOP = re.compile(rb'["\\\n]|base64,', re.IGNORECASE)
-_LONGEST_STOP = len(b"base64,")
+# Text up to where a string, a line or a run may begin or end; escapes are passed over in pairs.
+_TEXT = re.compile(rb'(?:[^"\\\nb]++|\\.|b(?!ase64,))*+', re.IGNORECASE | re.DOTALL)
+_STOP = re.compile(rb'["\n]|base64,', re.IGNORECASE)
+_PART_OF_STOP = re.compile(rb"b(?:a(?:s(?:e(?:6(?:4)?)?)?)?)?\Z", re.IGNORECASE)
 _ESCAPE = re.compile(rb"\\(?:u[0-9A-Fa-f]{4}|[^u])|%[0-9A-Fa-f]{2}")
 _WITHIN = re.compile(rb"\\(?:[/n]|u002[bBfF]|u003[dD])|%(?:2[bBfF]|3[dD])")
 _HALF = re.compile(rb"(?:\\(?:u(?:00?[23]?)?)?|%[23]?)\Z")
 _LONGEST_ESCAPE = 6
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
-_REFERENCE = re.compile("\x00run:(\\d+)\x00")
+_REFERENCE = re.compile("\x00run:([0-9]{1,9})\x00")
 _WHITE = b" \t\r\n"
 
 
@@ -139,37 +143,35 @@ class Scanner:
     def _string_start(self, chunk: bytes, at: int) -> int:
         key = self._string if self._is_key_behind else b""
         needed = SHORT if key in IMAGE_KEYS else LONG
+        first_other = at + _n_of_alphabet(chunk, at, at + needed)
+        if first_other < min(at + needed, len(chunk)) and chunk[first_other] not in b"\\%":
+            self._string = b""
+            self._state = _State.TEXT
+            return at
         window = chunk[at : at + _LONGEST_ESCAPE * needed]
         # Escapes that may stand within base64 are looked through; one cut in half is left away.
         seen = _WITHIN.sub(b"/", _HALF.sub(b"", window))
         n_clean = _n_of_alphabet(seen)
-        if n_clean >= needed:
+        if n_clean >= needed and self.n_runs < MOST_RUNS:
             self._begin_run()
-        elif n_clean < len(seen) or len(window) == _LONGEST_ESCAPE * needed:
+        elif n_clean < len(seen) or n_clean >= needed or len(window) == _LONGEST_ESCAPE * needed:
             self._string = b""
             self._state = _State.TEXT
         return at
 
     def _text(self, chunk: bytes, at: int) -> int:
-        stop = _TEXT_STOP.search(chunk, at)
+        end = _end_of_text(chunk, at)
+        self._copy(chunk[at:end])
+        stop = _STOP.match(chunk, end)
         if not stop:
-            end = max(at, len(chunk) - _LONGEST_STOP + 1)
-            self._copy(chunk[at:end])
             return end
         found = stop.group()
-        if found == b"\\":
-            end = stop.end() + 1
-            if end > len(chunk):
-                self._copy(chunk[at : stop.start()])
-                return stop.start()
-            self._copy(chunk[at:end])
-            return end
-        self._copy(chunk[at : stop.start()])
         self.skeleton += found
         if found == b'"':
             self._end_string()
         elif found != b"\n":
-            self._begin_run()
+            if self.n_runs < MOST_RUNS:
+                self._begin_run()
         elif self._is_lines:
             self._end_string()
         return stop.end()
@@ -316,6 +318,15 @@ def _n_of_alphabet(text: bytes, at: int = 0, end: int | None = None) -> int:
     """How many bytes of ``text[at:end]`` from its start on are of the base64 alphabet."""
     match = _ALPHABET.match(text, at, len(text) if end is None else end)
     return match.end() - at if match else 0
+
+
+def _end_of_text(chunk: bytes, at: int) -> int:
+    """Where the text from ``at`` on stops, or may, depending on what comes next."""
+    part = _PART_OF_STOP.search(chunk, max(at, len(chunk) - 6))
+    text = _TEXT.match(chunk, at, part.start() if part else len(chunk))
+    end = text.end() if text else at
+    is_escape = part is not None and end == part.start() - 1 and chunk[end] == 0x5C
+    return len(chunk) if is_escape else end  # its letter is no beginning of anything
 
 
 def _without_padding(chunk: bytes, at: int, end: int) -> int:

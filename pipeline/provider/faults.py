@@ -184,7 +184,7 @@ TABLE: tuple[Row, ...] = (
         halt=Halt.MODEL,
         statuses=(400,),
         message=_says(
-            r"\bmodel\b[\s:=]*['\"`]?[\w./:@-]*['\"`]?\s*(was |is |could )?"
+            r"\bmodel\b[\s:=]*['\"`]?[\w./:@-]{0,120}['\"`]?\s*(was |is |could )?"
             r"(not (be )?found|does not exist)"
             r"|not a valid model|(no such|unknown) model|^invalid model( name| id\b|\W*$)"
         ),

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.provider.complaint import error_in
 from pipeline.provider.values import amount_of, text_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_MOST_REASONS, _LONGEST_REASON = 16, 100
+_MOST_LINKS = 100
 
 
 @dataclass(kw_only=True)
@@ -22,13 +28,23 @@ class Gathered:
     text: str = ""
     error: dict[str, Any] | None = None
     finish: set[str] = field(default_factory=set)
-    runs: list[int] = field(default_factory=list)
+    runs: dict[int, None] = field(default_factory=dict)
     labels: dict[int, str] = field(default_factory=dict)
-    linked: list[str] = field(default_factory=list)
+    linked: dict[str, None] = field(default_factory=dict)
     n_images_named: int = 0
     request_id: str | None = None
     usage: dict[str, Any] = field(default_factory=dict)
     cost_usd: float | None = None
+
+    def note_finish(self, reason: str) -> None:
+        """Why it ended, in lower case: a word, of which there are few."""
+        if len(self.finish) < _MOST_REASONS:
+            self.finish.add(reason.lower()[:_LONGEST_REASON])
+
+    def note_links(self, links: Iterable[str]) -> None:
+        """Addresses, of which more than are ever followed need not be known."""
+        if len(self.linked) < _MOST_LINKS:
+            self.linked |= dict.fromkeys(links)
 
     def take_envelope(self, document: dict[str, Any]) -> None:
         """What stands at the top of a document, the same in every dialect."""

@@ -63,8 +63,13 @@ _LONGEST_QUOTA_S = 400 * 86_400.0
 def stop_of(halt: Halt, told: str, *, alternatives: tuple[str, ...] = (), resets: str = "") -> Stop:
     """What to do, then what the provider said: ``told``, the key taken out of it."""
     kind, what_to_do = _STOPS[halt]
-    instead = f" Available instead: {', '.join(alternatives)}." if alternatives else ""
-    return kind(f"{what_to_do}{resets}.{instead} It said: {told[:_LONGEST_TOLD]}")
+    instead = f" Available instead: {', '.join(map(_line, alternatives))}." if alternatives else ""
+    return kind(f"{what_to_do}{resets}.{instead} It said: {_line(told[:_LONGEST_TOLD])}")
+
+
+def _line(told: str) -> str:
+    """As one line: none of them may look like one of ours."""
+    return " ".join(told.split())
 
 
 def reset_at(arrived_at: float | None, wait_s: float | None) -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:([\d.]+)s)?(?:([\d.]+)ms)?")
+_PLAIN = str | int | float
 _NAMES_OF_RESET = ("x-ratelimit-reset-requests", "x-ratelimit-reset", "ratelimit-reset")
 
 
@@ -29,7 +30,8 @@ def wait_asked_for(
     ``arrived_at`` is in seconds since the epoch. Hints of 0 or less count as none.
     """
     copied = _mapping(_mapping(error.get("metadata")).get("headers"))
-    lower = {str(name).lower(): str(value) for name, value in copied.items()} | dict(headers)
+    plain = (one for one in copied.items() if isinstance(one[1], _PLAIN))
+    lower = {name.lower(): str(value) for name, value in plain} | dict(headers)
     here = _date(lower.get("date", "")) or arrived_at
     for seconds in (
         _number(lower.get("retry-after-ms"), scale=0.001),

@@ -8,6 +8,8 @@ how many bytes it wants next (negative: up to so many, as they come), notes what
 
 from __future__ import annotations
 
+import re
+import struct
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 MOST_PIXELS = 64_000_000
 _SNIFF_BYTES = 16
 _MOST_META_BYTES = 1 << 20
+_ISPE = re.compile(rb"ispe.{4}(.{4})(.{4})", re.DOTALL)
 _JPEG_SIZE_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
@@ -43,6 +46,13 @@ class Shape:
     width: int = 0
     height: int = 0
     is_whole: bool = False
+
+    def cover(self, width: int, height: int) -> None:
+        """A size that the file gives: of several the widest and highest count.
+
+        Which one a decoder believes differs; a small one must not hide a large one.
+        """
+        self.width, self.height = max(self.width, width), max(self.height, height)
 
 
 def media_type_of(head: bytes) -> str | None:
@@ -75,6 +85,11 @@ class Inspector:
         self._media_type: str | None = None
         self._shape = Shape()
         self._walk: _Walk | None = None
+
+    @property
+    def has_type(self) -> bool:
+        """Whether its bytes are an image's, as far as they came."""
+        return self._walk is not None
 
     def feed(self, piece: bytes) -> bytes:
         """The bytes worth keeping: nothing until the type is known, nothing of a non-image."""
@@ -178,7 +193,7 @@ def _png(shape: Shape) -> _Steps:
         crc = crc32(kind)
         if kind == b"IHDR" and left == 13:
             header = yield 13
-            shape.width, shape.height = _big(header[:4]), _big(header[4:8])
+            shape.cover(_big(header[:4]), _big(header[4:8]))
             crc, left = crc32(header, crc), 0
         while left:
             piece = yield -left
@@ -201,7 +216,7 @@ def _jpeg(shape: Shape) -> _Steps:
         left = _big((yield 2)) - 2
         if marker in _JPEG_SIZE_MARKERS and left >= 5:
             frame = yield 5
-            shape.height, shape.width = _big(frame[1:3]), _big(frame[3:5])
+            shape.cover(_big(frame[3:5]), _big(frame[1:3]))
             left -= 5
         yield from _skip(left)
         if marker == 0xDA:
@@ -234,7 +249,7 @@ def _webp(shape: Shape) -> _Steps:
 def _gif(shape: Shape) -> _Steps:
     """Blocks up to the trailer (https://www.w3.org/Graphics/GIF/spec-gif89a.txt)."""
     header = yield 13
-    shape.width, shape.height = _little(header[6:8]), _little(header[8:10])
+    shape.cover(_little(header[6:8]), _little(header[8:10]))
     yield from _skip(_n_bytes_of_table(header[10]))
     while True:
         match (yield 1)[0]:
@@ -243,7 +258,9 @@ def _gif(shape: Shape) -> _Steps:
             case 0x21:
                 yield 1
             case 0x2C:
-                yield from _skip(_n_bytes_of_table((yield 9)[8]))
+                left, top, width, height = struct.unpack("<4H", (frame := bytes((yield 9)))[:8])
+                shape.cover(left + width, top + height)
+                yield from _skip(_n_bytes_of_table(frame[8]))
                 yield 1
             case _:
                 return False
@@ -272,8 +289,8 @@ def _avif(shape: Shape) -> _Steps:
             return False
         if kind == b"meta" and 0 < left <= _MOST_META_BYTES:
             meta, left = bytes((yield left)), 0
-            at = meta.find(b"ispe")
-            shape.width, shape.height = _big(meta[at + 8 : at + 12]), _big(meta[at + 12 : at + 16])
+            for size in _ISPE.finditer(meta):
+                shape.cover(_big(size[1]), _big(size[2]))
         yield from _skip(left)
         has_pixels = has_pixels or kind == b"mdat"
 

@@ -16,7 +16,7 @@ from pipeline.provider.dialects import Unsayable, Wish, dialect_of, image_urls, 
 from pipeline.provider.extract import references_in, without_references
 from pipeline.provider.faults import failure_of_break
 from pipeline.provider.gathered import Gathered
-from pipeline.provider.mentions import labels_in, links_in
+from pipeline.provider.mentions import labels_in, links_in, up_to
 from pipeline.provider.reader import NOTHING_ELSE, Allowed, Asked, ReplyReader
 from pipeline.provider.values import MOST_TEXT, text_of
 
@@ -102,7 +102,7 @@ class ImagesMeaning(Gathered):
     @property
     def links(self) -> list[str]:
         """Addresses in the place of images."""
-        return self.linked
+        return [*self.linked]
 
     def take(self, document: dict[str, Any]) -> None:
         """Take in the whole reply, or one event of a stream."""
@@ -124,12 +124,13 @@ class ImagesMeaning(Gathered):
         self.n_images_named += 1
         for text in filter(None, (text_of(image.get(key)) for key in _IMAGE_KEYS)):
             runs = [run for run in references_in(text) if run not in self.runs]
-            self.runs += runs
+            self.runs |= dict.fromkeys(runs)
             if label := text_of(image.get("media_type")).lower():
                 self.labels |= dict.fromkeys(runs, label)
             self.labels |= labels_in(text)
-            self.linked += links_in(text)
+            self.note_links(links_in(text))
         self._say(text_of(image.get("revised_prompt")))
 
     def _say(self, text: str) -> None:
-        self.text = (self.text + without_references(text))[:MOST_TEXT]
+        if text and len(self.text) < MOST_TEXT:
+            self.text = (self.text + without_references(up_to(text, MOST_TEXT)))[:MOST_TEXT]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 MOST_BYTES = 1 << 20
+_DEEPEST = 1_000  # what parsers take
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s"{}\[\]:,]+|"', re.DOTALL)
 _CLOSERS = {b"{": b"}", b"[": b"]"}
 
@@ -19,7 +20,7 @@ def mended(text: bytes) -> bytes | None:
     """
     text = text[:MOST_BYTES]
     open_: list[bytes] = []
-    best: tuple[int, bytes] | None = None
+    best: tuple[int, int] | None = None  # its end, and how many brackets are open there
     before = b""
     for token in _TOKEN.finditer(text):
         word, end = token.group(), token.end()
@@ -27,13 +28,18 @@ def mended(text: bytes) -> bytes | None:
             break
         if word in _CLOSERS:
             open_.append(_CLOSERS[word])
+            if len(open_) > _DEEPEST:
+                break
         elif word in {b"}", b"]"} and (not open_ or open_.pop() != word):
             return None
         is_closed = end < len(text) or word.endswith((b'"', b"}", b"]"))
         if is_closed and _is_whole_value(word, before, open_):
-            best = end, b"".join(reversed(open_))
+            best = end, len(open_)
         before = word
-    return text[: best[0]] + best[1] if best else None
+    if best is None:
+        return None
+    end, n_open = best  # whatever was closed since would have been a whole value itself
+    return text[:end] + b"".join(reversed(open_[:n_open]))
 
 
 def _is_whole_value(word: bytes, before: bytes, open_: list[bytes]) -> bool:

@@ -6,15 +6,13 @@ the JSON means is its dialect's business, which it asks through :class:`Meaning`
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
-
-import orjson
 
 from pipeline.core.model import Answer, Failure, Reply, Why
 from pipeline.core.ports import Broken, Found, Sighting
 from pipeline.provider.complaint import complaint_of
+from pipeline.provider.documents import parsed
 from pipeline.provider.extract import Scanner
 from pipeline.provider.faults import Complaint, failure_of, failure_of_break
 from pipeline.provider.hints import wait_asked_for
@@ -22,44 +20,55 @@ from pipeline.provider.image import Inspector, Look
 from pipeline.provider.mend import mended
 from pipeline.provider.oddities import lost_image_in
 from pipeline.provider.picture import PictureReader, sighting_of
-from pipeline.provider.redaction import masked, redacted
+from pipeline.provider.redaction import (
+    LONGEST_KEY,
+    masked,
+    named,
+    of_usage,
+    redacted,
+    without_payload,
+)
 from pipeline.provider.remarks import remarks_on
 from pipeline.provider.sse import DONE, Events
+from pipeline.provider.values import MOST_TEXT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from pipeline.core.model import Task
 
 MOST_TEXT_BYTES = 8 * 1024 * 1024
-"""The most a reply may hold beside its images."""
+"""The most a document, or one event of a stream, may hold beside its images."""
+MOST_STREAM_BYTES = 32 * 1024 * 1024
+"""The most that all events of a stream may hold beside their images."""
+MOST_IMAGES = 100
+"""Images that are taken from one reply; what comes behind them is left where it is."""
 _LONGEST_PAGE = 500
 _ONLY_LINKED = (
     "the reply gives the address of an image in its place: `remote_images: true` in the profile "
     "follows it"
-)
-_LONE_SURROGATE = re.compile(
-    r"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])"
-    r"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}"
 )
 
 
 class Meaning(Protocol):
     """What a dialect gathers from the parsed documents of one reply.
 
-    ``runs`` are the numbers of the images, ``labels`` the types some came with, in lower case.
+    ``labels`` are the types some images came with, in lower case, by their numbers.
     """
 
     text: str
     error: dict[str, Any] | None
     finish: set[str]
-    runs: list[int]
     labels: dict[int, str]
     n_images_named: int
     served_model: str | None
     request_id: str | None
     usage: dict[str, Any]
     cost_usd: float | None
+
+    @property
+    def runs(self) -> Collection[int]:
+        """The numbers of the images, each once, in order."""
 
     @property
     def links(self) -> Sequence[str]:
@@ -122,17 +131,21 @@ class ReplyReader:
         self._n_documents = 0
         self._n_garbage = 0
         self._is_flooded = False
+        self._n_bytes = 0
         self._inspectors: dict[int, Inspector] = {}
+        self._taken: set[int] = set()
 
     @property
     def request_id(self) -> str | None:
         """The id under which the provider knows this exchange, as soon as it is told."""
         headers = self._reply.headers
         told = headers.get("x-generation-id") or self._meaning.request_id
-        return self._mask(told) if (told := told or headers.get("x-request-id")) else None
+        return named(told or headers.get("x-request-id"), self._mask)
 
     def feed(self, chunk: bytes) -> Iterator[tuple[int, bytes]]:
         """Decoded pieces of images, each with the number of its image within the reply."""
+        if self._is_flooded:
+            return
         if self._scanner is None:
             # Gateways pad slow replies with blank lines: what it is shows in the first other byte.
             self._start = (self._start + chunk).lstrip(b"\xef\xbb\xbf \t\r\n")
@@ -143,9 +156,16 @@ class ReplyReader:
         for number, piece in self._scanner.feed(chunk):
             if number not in self._inspectors:
                 self._inspectors[number] = Inspector(allows_svg=self._allowed.svg)
-            if worth_keeping := self._inspectors[number].feed(piece):
+            worth_keeping = self._inspectors[number].feed(piece)
+            if worth_keeping and self._takes(number):
                 yield number, worth_keeping
         self._read_on()
+
+    def _takes(self, number: int) -> bool:
+        """Whether this image is among the first ones: every one that is taken is a file."""
+        if len(self._taken) < MOST_IMAGES:
+            self._taken.add(number)
+        return number in self._taken
 
     def close(self, broken: Broken | None = None) -> Found | Failure:
         """The verdict; a reply that broke off behind a whole image still counts as found."""
@@ -154,6 +174,7 @@ class ReplyReader:
             self._read_on()
         for data in self._events.close() if self._events else [bytes(self._text)]:
             self._take_last(data)
+        self._meaning.error = masked(self._meaning.error, self._mask)
         if images := self._whole_images():
             remarks = remarks_on(
                 self._meaning,
@@ -162,10 +183,11 @@ class ReplyReader:
                 n_garbage=self._n_garbage,
                 broken="its end is missing" if self._is_mended and not broken else broken,
             )
-            warnings = tuple(map(self._mask, remarks))
+            warnings = tuple(redacted(self._mask(remark)) for remark in remarks)
             return Found(images=images, answer=replace(self._answer(), warnings=warnings))
         if self._allowed.links and self._meaning.links and not (self._meaning.error or broken):
-            links = tuple(dict.fromkeys(self._meaning.links))
+            # A link may be told of; one that held the key would tell of that.
+            links = tuple(dict.fromkeys(map(self._mask, self._meaning.links)))
             return Found(images=(), answer=self._answer(), links=links)
         return self._failure(broken)
 
@@ -192,7 +214,8 @@ class ReplyReader:
         else:
             self._text += skeleton
             held = len(self._text)
-        if held > MOST_TEXT_BYTES:
+        self._n_bytes += len(skeleton)
+        if held > MOST_TEXT_BYTES or self._n_bytes > MOST_STREAM_BYTES:
             self._is_flooded = True
             self._text.clear()
             self._events = Events() if self._events else None
@@ -200,9 +223,9 @@ class ReplyReader:
     def _take(self, data: bytes) -> None:
         if not data.strip() or data.strip() == DONE:
             return
-        document = _parsed(data)
+        document = parsed(data)
         # Some servers leave out the blank line between events.
-        documents = [document] if document is not None else map(_parsed, data.split(b"\n"))
+        documents = [document] if document is not None else map(parsed, data.split(b"\n"))
         for document in documents:
             # Google's errors come as a list of one.
             one = document[0] if isinstance(document, list) and document else document
@@ -237,6 +260,8 @@ class ReplyReader:
     def _look(self, number: int) -> Look | None:
         inspector = self._inspectors.get(number)
         if inspector is None or (self._scanner and number in self._scanner.broken_runs):
+            return None
+        if inspector.has_type and number not in self._taken:
             return None
         return inspector.look()
 
@@ -281,7 +306,7 @@ class ReplyReader:
 
     def _page(self) -> Complaint:
         """A reply with an error status and no JSON error in it."""
-        text = bytes(self._text).decode("utf-8", "replace").strip()
+        text = self._mask(bytes(self._text).decode("utf-8", "replace").strip())
         is_html = text.lstrip()[:1] == "<" or "html" in self._reply.headers.get("content-type", "")
         told = f"HTTP {self._reply.status}"
         where = self._reply.headers.get("location")
@@ -293,7 +318,8 @@ class ReplyReader:
 
     def _what_came_instead(self) -> str:
         if self._is_flooded:
-            return f"more than {MOST_TEXT_BYTES} bytes beside the images"
+            most = MOST_STREAM_BYTES if self._n_bytes > MOST_STREAM_BYTES else MOST_TEXT_BYTES
+            return f"more than {most} bytes beside the images"
         text = bytes(self._text).decode("utf-8", "replace").strip()
         if not text and not self._n_garbage:
             return "the reply is empty"
@@ -310,30 +336,14 @@ class ReplyReader:
 
     def _answer(self, detail: str | None = None) -> Answer:
         meaning = self._meaning
+        text = without_payload(self._mask(meaning.text))
+        if len(meaning.text) >= MOST_TEXT:
+            text = text[:-LONGEST_KEY]
         return Answer(
-            text=self._mask(meaning.text) or None,
+            text=text or None,
             detail=redacted(self._mask(detail), self._asked.task.prompt) if detail else None,
-            served_model=masked(meaning.served_model, self._mask),
+            served_model=named(meaning.served_model, self._mask),
             request_id=self.request_id,
-            usage=masked(meaning.usage, self._mask),
+            usage=of_usage(meaning.usage, self._mask),
             cost_usd=meaning.cost_usd,
         )
-
-
-def _parsed(data: bytes) -> object | None:
-    """The JSON value, or None: also where strings hold what JSON or UTF-8 forbid."""
-    try:
-        value: object = orjson.loads(data)
-    except orjson.JSONDecodeError:
-        return _parsed_leniently(data)
-    return value
-
-
-def _parsed_leniently(data: bytes) -> object | None:
-    """Once more, without bytes that are not UTF-8 and without lone surrogates."""
-    text = _LONE_SURROGATE.sub("\\\\ufffd", data.decode("utf-8", "replace"))
-    try:
-        value: object = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return None
-    return value

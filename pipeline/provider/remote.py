@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import socket
 from contextlib import AsyncExitStack, asynccontextmanager
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urljoin, urlsplit
 
@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 
 _HEADERS = {"Accept": "image/*"}
 _PORTS = {"http": 80, "https": 443}
+# IPv4 in the last 32 bits: RFC 6052, RFC 2765 and, long given up, RFC 4291, 2.5.5.1.
+_WRAPPING = tuple(map(IPv6Network, ("64:ff9b::/96", "::ffff:0:0:0/96", "::/96")))
+_NOBODYS = IPv4Address(0)
+# Translated within one's own network (RFC 8215), and what was once local to a site (RFC 3879).
+_LOCAL = tuple(map(IPv6Network, ("64:ff9b:1::/48", "fec0::/10")))
 
 
 class Remote:
@@ -65,6 +70,7 @@ class Remote:
         try:
             url = urlsplit(urljoin(self._base_url, link.strip()))
             is_own = _origin(url.geturl()) == _origin(self._base_url)
+            (url.hostname or "").encode("idna")  # what no resolver takes
         except ValueError:
             raise Broken(Break.FORBIDDEN, "not an address") from None
         path = url._replace(scheme="", netloc="", fragment="").geturl() or "/"
@@ -97,8 +103,9 @@ def _layers(ip: IPv4Address | IPv6Address) -> list[IPv4Address | IPv6Address]:
         return [*ip.teredo]
     if ip.sixtofour:
         return [ip.sixtofour]
-    is_translated = ip.packed.startswith(bytes.fromhex("0064ff9b0000000000000000"))
-    return [IPv4Address(ip.packed[12:])] if is_translated else [ip]
+    if any(ip in network for network in _WRAPPING):
+        return [ip, IPv4Address(ip.packed[12:])]
+    return [_NOBODYS] if any(ip in network for network in _LOCAL) else [ip]
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:

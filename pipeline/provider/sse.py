@@ -18,17 +18,18 @@ DONE = b"[DONE]"
 class Events:
     """Splits a stream into the data of its events; memory is one event."""
 
-    __slots__ = ("_buffer", "_data")
+    __slots__ = ("_buffer", "_data", "_n_bytes")
 
     def __init__(self) -> None:
         """Start before the first byte."""
         self._buffer = bytearray()
         self._data: list[bytes] = []
+        self._n_bytes = 0
 
     @property
     def n_bytes_held(self) -> int:
         """The size of the event under way, for the caller's cap."""
-        return len(self._buffer) + sum(map(len, self._data))
+        return len(self._buffer) + self._n_bytes
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
         """The data of every event that ends within ``chunk``."""
@@ -47,6 +48,8 @@ class Events:
     def _line(self, line: bytes) -> Iterator[bytes]:
         if line.startswith(b"data:"):
             self._data.append(line[5:].removeprefix(b" "))
+            self._n_bytes += len(line)
         elif not line and self._data:
             yield b"\n".join(self._data)
             self._data.clear()
+            self._n_bytes = 0

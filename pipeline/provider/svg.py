@@ -1,7 +1,9 @@
 """Whether text is a whole SVG image, and its size in CSS pixels; see :mod:`.image` for the rest.
 
-An SVG is well-formed XML whose root is ``svg``. Nothing is drawn, nothing is loaded, and a
-document that declares entities is none of ours: they are how a few bytes become gigabytes.
+An SVG is well-formed XML whose root is ``svg``. Nothing is drawn, nothing is loaded. A document
+that declares entities is none of ours: they are how a few bytes become gigabytes. Nor is one that
+a browser would run: scripts, handlers of events, and HTML within the drawing
+(https://www.w3.org/TR/SVG2/interact.html#ScriptContentElements).
 """
 
 from __future__ import annotations
@@ -20,6 +22,13 @@ _PIXELS = {"px": 1, "pt": 4 / 3, "pc": 16, "in": 96, "cm": 96 / 2.54, "mm": 96 /
 _UNSAID = (300, 150)  # https://www.w3.org/TR/css-sizing-3/#default-sizing
 _PIECE_BYTES = 65_536
 _LONGEST_SIDE = 1 << 30
+MOST_BYTES = 8 << 20
+"""Of one drawing: a parser goes back to the start of a tag whenever more of it comes."""
+_ACTIVE = frozenset({"script", "foreignobject", "iframe", "embed", "object", "handler", "listener"})
+_NOT_IN_A_SCHEME = re.compile(r"[\x00-\x20\x7f-\xa0]+")
+_RUNS = re.compile(
+    r"(?:java|vb|live)script:|data:(?!image/(?:png|jpe?g|gif|webp|avif)\b)", re.IGNORECASE
+)
 
 
 def may_be_svg(head: bytes) -> bool:
@@ -43,8 +52,12 @@ def walk(
 ) -> Generator[int, memoryview, bool]:
     """Parse as the bytes come; ends only where they are no SVG. See :mod:`.image` for walks."""
     root = _Root(note_size, note_end)
+    n_left = MOST_BYTES
     while True:
         piece = bytes((yield -_PIECE_BYTES))
+        n_left -= len(piece)
+        if n_left < 0:
+            return False
         try:
             root.parser.Parse(piece, False)  # False: not the last piece, for all we know
         except (expat.ExpatError, _NotOurs, ValueError):
@@ -66,14 +79,18 @@ class _Root:
         self.parser.StartElementHandler = self._start
         self.parser.EndElementHandler = self._end
         self.parser.EntityDeclHandler = self._refuse
+        self.parser.ProcessingInstructionHandler = self._refuse  # style sheets can be programs
         # Recent ones otherwise wait for more before they look at the last bytes.
         at_once = getattr(self.parser, "SetReparseDeferralEnabled", None)
         if at_once:
             at_once(False)
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
+        name = name.rpartition(" ")[2]
+        if name.lower() in _ACTIVE or any(map(_is_active, attributes.items())):
+            raise _NotOurs
         if not self._depth:
-            if name.rpartition(" ")[2] != "svg":
+            if name != "svg":
                 raise _NotOurs
             self._note_size(*size_of(attributes))
         self._depth += 1
@@ -85,6 +102,14 @@ class _Root:
 
     def _refuse(self, *_: object) -> None:
         raise _NotOurs
+
+
+def _is_active(attribute: tuple[str, str]) -> bool:
+    """Whether a browser would run what this attribute says, or what an animation makes of it."""
+    name, value = attribute
+    if name.rpartition(" ")[2].lower().startswith("on"):
+        return True
+    return ":" in value and _RUNS.search(_NOT_IN_A_SCHEME.sub("", value)) is not None
 
 
 def _pixels(text: str) -> int | None:

@@ -14,7 +14,7 @@ _ONE = re.compile(_CHARACTER)
 _NEXT_LINE = re.compile(rb"%b+(%b*)%b*" % (_BREAK, _CHARACTER, _BREAK))
 _PADDING = (b"=", b"\\u003d", b"\\u003D", b"%3d", b"%3D")
 _ENDS = (b'"', b")", b'\\"')
-_LONGEST_LINE = 1024
+_SHORTEST_LINE, _LONGEST_LINE = 16, 1024
 _LONGEST_ESCAPE = 6
 
 
@@ -23,7 +23,7 @@ def goes_on(chunk: bytes, at: int, *, line: int, before: int) -> bool | None:
 
     ``line``: how long the first line is; ``before``: how many characters of base64 there were.
     """
-    if line > _LONGEST_LINE:
+    if not _SHORTEST_LINE <= line <= _LONGEST_LINE:
         return False
     following = _NEXT_LINE.match(chunk, at)
     if not following:

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from pipeline.core.ports import Settled
 from pipeline.view.events import object_of
 from pipeline.view.notes import Notes
-from pipeline.view.wording import clock, duration, money, rate
+from pipeline.view.wording import clock, duration, in_json, money, rate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -214,7 +214,7 @@ class JsonLines:
         """Nothing to end: the summary is the report's."""
 
     def _say(self, said: dict[str, Any]) -> None:
-        self._out.write(orjson.dumps(said).decode() + "\n")
+        self._out.write(in_json(orjson.dumps(said).decode()) + "\n")
         self._out.flush()
 
 

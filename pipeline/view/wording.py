@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 _UNSEEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
 )
+_UNSEEN_BUT_LINES = re.compile(f"(?!\n){_UNSEEN.pattern}")
+# Our own colours, which nothing else puts there to any harm.
+_OURS = re.compile("\x1b\\[(?:0|1|2|31|32|33)m")
 _COLORS = {"red": "31", "green": "32", "yellow": "33", "bold": "1", "dim": "2"}
 
 
@@ -32,8 +35,21 @@ class Style:
 
 def printable(text: str, *, at_most: int | None = None) -> str:
     """Words from outside, safe on a terminal: one line, no control or bidi marks, maybe cut."""
-    seen = _UNSEEN.sub(" ", text.encode(errors="replace").decode())
-    return seen if at_most is None or len(seen) <= at_most else f"{seen[: at_most - 1]}…"
+    line = _UNSEEN.sub(" ", text.encode(errors="replace").decode())
+    return line if at_most is None or len(line) <= at_most else f"{line[: at_most - 1]}…"
+
+
+def seen(text: str) -> str:
+    """Whole lines on their way to a terminal, whoever wrote them: our colours and nothing else."""
+    parts = _OURS.split(text.encode(errors="replace").decode())
+    colors = [*_OURS.findall(text), ""]
+    clean = (_UNSEEN_BUT_LINES.sub(" ", part) for part in parts)
+    return "".join(part + color for part, color in zip(clean, colors, strict=True))
+
+
+def in_json(line: str) -> str:
+    """A line of JSON that says the same, and shows on a terminal as what it is."""
+    return _UNSEEN.sub(lambda unseen: f"\\u{ord(unseen[0]):04x}", line)
 
 
 def count(number: int, one: str, many: str | None = None) -> str:

@@ -114,7 +114,7 @@ def test_a_relative_cache_folder_is_not_heeded(desk: Desk) -> None:
 
 def test_another_key_gets_its_own_list_and_no_key_is_kept(desk: Desk) -> None:
     echoed = entry(f"draws-for-{KEY}", "image")
-    with answering(listing(echoed)) as server:
+    with answering(listing(echoed), listing(entry("draws", "image"))) as server:
         desk.provider(server.base_url, KEYED)
         desk.environ(THERE_KEY=KEY)
         ended = desk.run("models", "--provider", "./there.yaml", "--json")

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator, Awaitable, Callable
 
 _LINGER_AND_RESET = struct.pack("ii", 1, 0)
@@ -164,7 +165,10 @@ class Script:
 class Scripted:
     """The server while it listens: where it is, and what came to it."""
 
-    def __init__(self, scripts: tuple[Script, ...], greeting: bytes) -> None:
+    def __init__(
+        self, scripts: tuple[Script, ...], greeting: bytes, *, scheme: str = "http"
+    ) -> None:
+        self._scheme = scheme
         self.requests: list[Asked] = []
         self.n_accepted = 0
         self.n_open = 0
@@ -177,7 +181,7 @@ class Scripted:
 
     @property
     def origin(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self._scheme}://127.0.0.1:{self.port}"
 
     @property
     def base_url(self) -> str:
@@ -233,13 +237,16 @@ class Scripted:
 
 
 @asynccontextmanager
-async def scripted(*scripts: Script, greeting: bytes = b"") -> AsyncIterator[Scripted]:
+async def scripted(
+    *scripts: Script, greeting: bytes = b"", tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Scripted]:
     """Play the n-th script to the n-th request, and the last one to all that follow.
 
-    ``greeting`` goes to whoever connects, before any request.
+    ``greeting`` goes to whoever connects, before any request. With ``tls`` it is encrypted, and
+    ``origin`` is https.
     """
-    served = Scripted(scripts, greeting)
-    server = await asyncio.start_server(served.meet, "127.0.0.1", 0)
+    served = Scripted(scripts, greeting, scheme="https" if tls else "http")
+    server = await asyncio.start_server(served.meet, "127.0.0.1", 0, ssl=tls)
     served.port = server.sockets[0].getsockname()[1]
     try:
         yield served

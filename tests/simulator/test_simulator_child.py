@@ -27,9 +27,9 @@ from pipeline.provider.simulator import child
 async def main():
     process = None
     start = child._start
-    async def noted(complaints):
+    async def noted(*arguments):
         nonlocal process
-        process = await start(complaints)
+        process = await start(*arguments)
         return process
     child._start = noted
     async with child.running(Simulation(latency_s=0)):

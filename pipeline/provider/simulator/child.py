@@ -15,24 +15,31 @@ from pipeline.errors import Unreachable
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from pipeline.core.simulation import Simulation
 
 _LONGEST_START_S = 30.0
 _LONGEST_END_S = 2.0
+_NEEDED = (
+    *("PATH", "HOME", "TMPDIR", "LANG", "LC_", "TZ", "LD_", "DYLD_", "SYSTEMROOT"),
+    *("PYTHON", "VIRTUAL_ENV", "CONDA_PREFIX", "COVERAGE_"),
+)
 _PACKAGE_ROOT = Path(__file__).parents[3]
 
 
 @asynccontextmanager
-async def running(simulation: Simulation) -> AsyncIterator[str]:
+async def running(
+    simulation: Simulation, environ: Mapping[str, str] | None = None
+) -> AsyncIterator[str]:
     """The base URL (``http://127.0.0.1:<port>/v1``) of a simulator in a process of its own.
 
-    It ends with the context, and with this process however that ends. Raises Unreachable where it
-    cannot be started.
+    It ends with the context, and with this process however that ends. Of ``environ`` it is given
+    what a Python needs, and no key; of None nothing is known, so nothing is left out. Raises
+    Unreachable where it cannot be started.
     """
     with tempfile.TemporaryFile() as complaints:
-        process = await _start(complaints)
+        process = await _start(complaints, None if environ is None else _of_python(environ))
         try:
             port = await _port_of(process, simulation, complaints)
             yield f"http://127.0.0.1:{port}/v1"
@@ -40,7 +47,12 @@ async def running(simulation: Simulation) -> AsyncIterator[str]:
             await _end(process)
 
 
-async def _start(complaints: IO[bytes]) -> Process:
+def _of_python(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables that a Python is started, and finds its modules and its language, with."""
+    return {name: value for name, value in environ.items() if name.startswith(_NEEDED)}
+
+
+async def _start(complaints: IO[bytes], environ: Mapping[str, str] | None) -> Process:
     """A session of its own keeps a terminal's Ctrl-C away from it: the run drains first.
 
     The working folder is the package's, so that no file of the user's folder is imported.
@@ -53,6 +65,7 @@ async def _start(complaints: IO[bytes]) -> Process:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=complaints,
+            env=environ,
             cwd=_PACKAGE_ROOT,
             start_new_session=True,
         )
