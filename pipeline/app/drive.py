@@ -16,6 +16,7 @@ from pipeline.app.descriptors import room_for
 from pipeline.app.prices import no_price, prices_of, worst_prices
 from pipeline.engine.pool import Pool
 from pipeline.engine.retry import Caps, Retry
+from pipeline.engine.routes import Route
 from pipeline.engine.stages import Guards, Stages
 from pipeline.engine.worker import Worker
 from pipeline.errors import DiskTrouble, Guarded, Interrupted, Misconfigured, Stop
@@ -211,17 +212,14 @@ class Driver:
             lost=retry.lost,
             is_throttling_free=limits.adaptive,
         )
+        gate = Gate(concurrency=limits.concurrency, requests_per_minute=limits.requests_per_minute)
         stages = Stages(
-            attempt=worker.attempt,
-            gate=Gate(
-                concurrency=limits.concurrency, requests_per_minute=limits.requests_per_minute
-            ),
+            routes=[Route(name=job.provider, attempt=worker.attempt, gate=gate)],
             budget=budget,
             retry=Retry(caps, uniform=random.Random().uniform),  # noqa: S311 - jitter, no secret
             store=self._run.folder,
             observer=self._run.observer,
             clock=SystemClock(),
-            provider=job.provider,
         )
         guards = Guards(
             failures_in_a_row=job.stop.failures_in_a_row,

@@ -276,6 +276,14 @@ class LeftOut:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RouteClosed:
+    """The run goes on without a provider of its pool."""
+
+    route: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Draining:
     """Nothing is sent any more; ``in_flight`` replies are waited for, at most ``grace_s``."""
 
@@ -285,7 +293,7 @@ class Draining:
     is_signalled: bool = False
 
 
-Event = Sent | Back | TriedAgain | Settled | Held | LeftOut | Draining
+Event = Sent | Back | TriedAgain | Settled | Held | LeftOut | RouteClosed | Draining
 
 
 class Observer(Protocol):

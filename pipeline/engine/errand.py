@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Errand:
-    """One task, from its first attempt to its outcome. ``started_at`` is empty until it left."""
+    """One task, from its first attempt to its outcome. ``started_at`` is empty until it left.
+
+    ``n_out``: requests that are out for it; ``is_settled``: one of them brought its images.
+    """
 
     task: Task
     history: History = field(default_factory=History)
@@ -23,6 +26,8 @@ class Errand:
     cost_usd: float | None = None
     n_maybe_billed: int = 0
     n_unpriced: int = 0
+    n_out: int = 0
+    is_settled: bool = False
 
     def add(self, cost_usd: float | None, *, is_maybe_billed: bool, is_unpriced: bool) -> None:
         """Add what one more attempt cost, in US dollars; None where it was not told."""

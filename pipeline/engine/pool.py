@@ -9,9 +9,7 @@ and not with the tasks, and there is one timer, held by the first in line.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from contextlib import contextmanager, suppress
-from heapq import heappop, heappush
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -19,22 +17,26 @@ from pipeline.core.model import Answer, Course, Failed, Failure, Made, Outcome, 
 from pipeline.core.ports import (
     Back,
     Draining,
-    Ending,
     Held,
+    RouteClosed,
     Sent,
     Settled,
     TriedAgain,
 )
 from pipeline.engine.breaker import Breaker
-from pipeline.engine.errand import Errand
+from pipeline.engine.queue import Queue
 from pipeline.engine.retry import LONGEST_HINT_S
+from pipeline.engine.routes import Routes, ending_of
+from pipeline.engine.tail import Tail, given_up
 from pipeline.engine.worker import Got
 from pipeline.errors import Guarded, Interrupted, Stop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pipeline.core.ports import Ticket, Trail
+    from pipeline.core.ports import Trail
+    from pipeline.engine.errand import Errand
+    from pipeline.engine.routes import Leave, Route
     from pipeline.engine.stages import Guards, Stages
 
 SHORTEST_HOLD_TOLD_S = 1.0
@@ -51,17 +53,15 @@ class Pool:
         self._stages = stages
         self._guards = guards
         self._n_workers = n_workers
-        self._new: Iterator[Task | None] = iter(())
-        self._waiting: list[tuple[float, int, Errand]] = []
-        self._at_once: deque[Errand] = deque()
-        self._n_waited = 0
+        self._routes = Routes(stages.routes, overall=stages.overall)
+        self._queue = Queue(iter(()), n_workers=n_workers)
+        self._tail = Tail(longest_s=guards.longest_reply_s)
         self._n_busy = 0
         self._n_out = 0
         self._front = asyncio.Lock()
         self._changed = asyncio.Event()
         self._patience: asyncio.Timeout | None = None
         self._stop: Stop | None = None
-        self._is_exhausted = False
         self._breaker = Breaker(guards, stages.clock, stages.observer)
         self.n_cut_off = 0
 
@@ -75,7 +75,7 @@ class Pool:
 
         None among them is a breath: the iterator is at work, and others may have a turn.
         """
-        self._new = tasks
+        self._queue = Queue(tasks, n_workers=self._n_workers)
         with suppress(TimeoutError):
             async with asyncio.timeout(None) as self._patience, asyncio.TaskGroup() as group:
                 for _ in range(self._n_workers):
@@ -107,16 +107,16 @@ class Pool:
 
     async def _work(self) -> None:
         while turn := await self._turn():
-            errand, ticket = turn
+            errand, leave = turn
             try:
-                await (self._attempt(errand, ticket) if ticket else self._forgo(errand))
+                await (self._attempt(errand, leave) if leave else self._forgo(errand))
             except Stop as stop:
                 self.stop(stop)
             finally:
                 self._n_busy -= 1
                 self._changed.set()
 
-    async def _turn(self) -> tuple[Errand, Ticket | None] | None:
+    async def _turn(self) -> tuple[Errand, Leave | None] | None:
         """Leave to send and the errand to send; None when there is nothing left to do.
 
         An errand whose model was left out needs no leave, and does not wait for it.
@@ -128,67 +128,55 @@ class Pool:
                 if self._breaker.left_out and (errand := self._take_left_out(now)):
                     self._n_busy += 1
                     return errand, None
-                wait_s = max(self._wait_for_work(now), self._stages.gate.wait(now))
+                wait_s = max(self._queue.wait(now), self._routes.wait(now))
                 if wait_s <= 0 and (errand := self._take(now)):
-                    if self._is_affordable(errand):
+                    if leave := self._leave_for(errand, now):
                         self._n_busy += 1
-                        return errand, self._stages.gate.leave(now)
-                    wait_s = inf  # until one comes back that cost less than it might have
-                if self._is_all_done():
+                        return errand, leave
+                    self._queue.put_first(errand)
+                    wait_s = self._routes.wait_of(errand.task, now) or inf
+                elif self._queue.is_empty and self._n_busy:
+                    straggler, wait_s = self._tail.straggler(now)
+                    if straggler and (leave := self._leave_for(straggler, now)):
+                        self._n_busy += 1
+                        return straggler, leave
+                if self._queue.is_empty and not self._n_busy:
                     return None
                 await (self._change(wait_s) if wait_s > 0 else asyncio.sleep(0))
         return None
-
-    def _wait_for_work(self, now: float) -> float:
-        if self._at_once or self._may_take_new():
-            return 0.0
-        return max(0.0, self._waiting[0][0] - now) if self._waiting else inf
-
-    def _may_take_new(self) -> bool:
-        # While an endpoint is down the heap would otherwise swallow the whole job.
-        return not self._is_exhausted and len(self._waiting) < 2 * self._n_workers
 
     def _take_left_out(self, now: float) -> Errand | None:
         """The next errand, if its model was left out; else it stays the next."""
         errand = self._take(now)
         if errand is None or errand.task.model in self._breaker.left_out:
             return errand
-        self._at_once.appendleft(errand)
+        self._queue.put_first(errand)
         return None
 
     def _take(self, now: float) -> Errand | None:
-        if self._stop:
-            return None
-        if self._at_once:
-            return self._at_once.popleft()
-        if self._waiting and self._waiting[0][0] <= now:
-            return heappop(self._waiting)[2]
-        return self._take_new() if self._may_take_new() else None
-
-    def _is_affordable(self, errand: Errand) -> bool:
-        """Reserve what it may cost; where there is no room for that, it stays the next."""
-        budget, model = self._stages.budget, errand.task.model
-        if budget.allows(model):
-            budget.reserve(model)
-            return True
-        self._at_once.appendleft(errand)
-        if budget.is_used_up(model):
-            self.stop(Guarded(budget.reason(model)), grace_s=self._guards.longest_reply_s)
-        return False
-
-    def _take_new(self) -> Errand | None:
         try:
-            task = next(self._new)
-        except StopIteration:
-            self._is_exhausted = True
-            return None
+            return None if self._stop else self._queue.take(now)
         except Stop as stop:
             self.stop(stop)
             return None
-        return Errand(task=task) if task else None
 
-    def _is_all_done(self) -> bool:
-        return self._is_exhausted and not self._at_once and not self._waiting and self._n_busy == 0
+    def _leave_for(self, errand: Errand, now: float) -> Leave | None:
+        """Leave to send it, where a route is free and what it may cost is there to be spent."""
+        route = self._routes.choose(errand.task, now)
+        if route is None or not self._is_affordable(errand.task):
+            return None
+        return self._routes.leave(route, now)
+
+    def _is_affordable(self, task: Task) -> bool:
+        """Reserve what it may cost; where there never will be room for that, the run ends."""
+        budget = self._stages.budget
+        if budget.allows(task.model):
+            budget.reserve(task.model)
+            return True
+        if budget.is_used_up(task.model):
+            reason = Guarded(budget.reason(task.model))
+            self.stop(reason, grace_s=self._guards.longest_reply_s)
+        return False
 
     async def _change(self, wait_s: float) -> None:
         """Until something comes back, is stopped or falls due."""
@@ -196,7 +184,7 @@ class Pool:
             async with asyncio.timeout(None if wait_s == inf else wait_s):
                 await self._changed.wait()
 
-    async def _attempt(self, errand: Errand, ticket: Ticket) -> None:
+    async def _attempt(self, errand: Errand, leave: Leave) -> None:
         clock, store = self._stages.clock, self._stages.store
         at = clock.utc()
         trail = store.begin(errand.task, errand.n_sent + 1, at=at)
@@ -206,52 +194,87 @@ class Pool:
         self._stages.observer.see(Sent(task=errand.task, attempt=errand.n_sent))
         result: Got | Failure | None = None
         try:
-            result = await self._guarded(errand.task, trail)
+            result = await self._flown(errand, leave, trail)
         finally:
             now = clock.now()
             self._n_out -= 1
             self.n_cut_off += result is None
-            self._return(ticket, now, result)
-        cost_usd = result.answer.cost_usd
-        is_maybe_billed = isinstance(result, Failure) and result.is_maybe_billed
-        is_charged = is_maybe_billed or result.is_unpriced
-        self._stages.budget.settle(errand.task.model, cost_usd=cost_usd, is_charged=is_charged)
-        errand.add(cost_usd, is_maybe_billed=is_maybe_billed, is_unpriced=result.is_unpriced)
-        self._stages.observer.see(Back(cost_usd=cost_usd, is_maybe_billed=is_maybe_billed))
-        latency_s = now - ticket.left_at
+            self._return(leave, now, result)
+        if errand.is_settled:
+            self._forget(errand, result)
+            return
+        self._account(errand, result)
+        latency_s = now - leave.ticket.left_at
         if isinstance(result, Got):
             self._breaker.brought_images()
-            course = self._course(errand, latency_s)
+            self._tail.beat(errand, now)
+            course = self._course(errand, leave.route, latency_s)
             made = Made(task=errand.task, images=result.images, answer=result.answer, course=course)
-            with _known_cost(trail, cost_usd):
+            with _known_cost(trail, result.answer.cost_usd):
                 await self._settle(made)
         else:
             trail.back(
-                cost_usd=cost_usd, is_maybe_billed=is_maybe_billed, is_unpriced=result.is_unpriced
+                cost_usd=result.answer.cost_usd,
+                is_maybe_billed=result.is_maybe_billed,
+                is_unpriced=result.is_unpriced,
             )
-            await self._failed(errand, result, latency_s)
+            if not errand.n_out:  # else a copy of it may still bring its images
+                await self._failed(errand, result, leave.route, latency_s)
 
-    async def _guarded(self, task: Task, trail: Trail) -> Got | Failure:
+    async def _flown(self, errand: Errand, leave: Leave, trail: Trail) -> Got | Failure:
+        """One attempt, given up where it takes many times as long as usual."""
+        route, now = leave.route, self._stages.clock.now()
+        patience_s = self._tail.timeout_s(route, errand.task.model)
+        landed: Got | Failure = given_up(patience_s)
+        async with self._tail.flight(errand, route, now, patience_s) as flight:
+            landed = await self._guarded(route, errand.task, trail)
+            flight.is_answered = not isinstance(landed, Failure) or landed.is_answer
+        return landed
+
+    def _account(self, errand: Errand, result: Got | Failure) -> None:
+        """What it cost, and what nobody told."""
+        cost_usd, is_unpriced = result.answer.cost_usd, result.is_unpriced
+        is_maybe_billed = isinstance(result, Failure) and result.is_maybe_billed
+        is_charged = is_maybe_billed or is_unpriced
+        self._stages.budget.settle(errand.task.model, cost_usd=cost_usd, is_charged=is_charged)
+        errand.add(cost_usd, is_maybe_billed=is_maybe_billed, is_unpriced=is_unpriced)
+        self._stages.observer.see(Back(cost_usd=cost_usd, is_maybe_billed=is_maybe_billed))
+
+    def _forget(self, errand: Errand, result: Got | Failure) -> None:
+        """A copy of what is settled: its line is under way and tells of all that was sent."""
+        if isinstance(result, Got):
+            for image in result.images:
+                image.part.discard()
+        cost_usd = result.answer.cost_usd
+        is_charged = isinstance(result, Got)
+        self._stages.budget.settle(errand.task.model, cost_usd=cost_usd, is_charged=is_charged)
+        self._stages.observer.see(Back(cost_usd=cost_usd, is_maybe_billed=False))
+
+    async def _guarded(self, route: Route, task: Task, trail: Trail) -> Got | Failure:
         """One attempt; a bug of ours in one reply costs that attempt, not the run."""
         try:
-            return await self._stages.attempt(task, trail)
+            return await route.attempt(task, trail)
         except Stop:
             raise
         except Exception as bug:  # noqa: BLE001 - the guard around one task
             detail = f"internal error, please report it: {type(bug).__name__}: {bug}"
             return Failure(why=Why.BAD_REPLY, answer=Answer(detail=detail), is_maybe_billed=True)
 
-    def _return(self, ticket: Ticket, now: float, result: Got | Failure | None) -> None:
+    def _return(self, leave: Leave, now: float, result: Got | Failure | None) -> None:
         failure = result if isinstance(result, Failure) else None
         hint_s = failure.retry_after_s if failure else None
-        self._stages.gate.back(ticket, now, _ending(result), retry_after_s=hint_s)
+        self._routes.back(leave, now, ending_of(result), retry_after_s=hint_s)
         is_heeded = failure is not None and failure.stop is None
         if hint_s and is_heeded and SHORTEST_HOLD_TOLD_S <= hint_s <= LONGEST_HINT_S:
             self._stages.observer.see(Held(wait_s=hint_s))
 
-    async def _failed(self, errand: Errand, failure: Failure, latency_s: float) -> None:
+    async def _failed(
+        self, errand: Errand, failure: Failure, route: Route, latency_s: float
+    ) -> None:
         wait_s = self._stages.retry.wait_after(errand.history, failure)
-        if self._breaker.leaves_out(errand, failure):
+        if self._is_left_to_others(errand, failure, route):
+            wait_s = 0.0
+        elif self._breaker.leaves_out(errand, failure):
             wait_s = None
         elif stop := self._breaker.reason_to_stop(errand, failure):
             self.stop(stop)
@@ -259,27 +282,39 @@ class Pool:
         if wait_s is not None:
             self._put_back(errand, failure, wait_s)
         else:
-            course = self._course(errand, latency_s)
+            course = self._course(errand, route, latency_s)
             await self._settle(
                 Failed(task=errand.task, why=failure.why, answer=failure.answer, course=course)
             )
+
+    def _is_left_to_others(self, errand: Errand, failure: Failure, route: Route) -> bool:
+        """Whether this route will not serve again, and another one does instead."""
+        stop = self._breaker.reason_to_stop(errand, failure)
+        if stop is None:
+            return False
+        if failure.is_of_the_model:
+            return self._routes.close_for(route, errand.task)
+        was_open = self._routes.is_open(route)
+        if not self._routes.close(route):
+            return False
+        if was_open:
+            self._stages.observer.see(RouteClosed(route=route.name, reason=str(stop)))
+        return self._routes.serve(errand.task)
 
     async def _forgo(self, errand: Errand) -> None:
         """Give up a task unasked: its model was left out, for the reason that others met."""
         failure = self._breaker.left_out[errand.task.model]
         answer = Answer(detail=failure.answer.detail)
-        course = self._course(errand, 0.0)
+        course = self._course(errand, self._stages.routes[0], 0.0)
         failed = Failed(task=errand.task, why=failure.why, answer=answer, course=course)
         await self._settle(failed)
 
     def _put_back(self, errand: Errand, failure: Failure, wait_s: float) -> None:
         """A 429 that costs no attempt goes to the front: the gate is what holds it."""
         if wait_s == 0:
-            self._at_once.append(errand)
+            self._queue.put_soon(errand)
         else:
-            self._n_waited += 1
-            due = self._stages.clock.now() + wait_s
-            heappush(self._waiting, (due, self._n_waited, errand))
+            self._queue.put_until(errand, self._stages.clock.now() + wait_s)
         self._stages.observer.see(
             TriedAgain(
                 task=errand.task,
@@ -296,9 +331,9 @@ class Pool:
         if stop := self._breaker.settled(outcome):
             self.stop(stop)
 
-    def _course(self, errand: Errand, latency_s: float) -> Course:
-        clock, provider = self._stages.clock, self._stages.provider
-        return errand.course(finished_at=clock.utc(), latency_s=latency_s, provider=provider)
+    def _course(self, errand: Errand, route: Route, latency_s: float) -> Course:
+        finished_at = self._stages.clock.utc()
+        return errand.course(finished_at=finished_at, latency_s=latency_s, provider=route.name)
 
 
 @contextmanager
@@ -311,12 +346,3 @@ def _known_cost(trail: Trail, cost_usd: float | None) -> Iterator[None]:
             with suppress(Stop):
                 trail.back(cost_usd=cost_usd, is_maybe_billed=False, is_unpriced=False)
         raise
-
-
-def _ending(result: Got | Failure | None) -> Ending:
-    """What the gate is told; an attempt that was cancelled tells nothing against the endpoint."""
-    if not isinstance(result, Failure):
-        return Ending.OK
-    if result.why is Why.THROTTLED:
-        return Ending.REFUSED
-    return Ending.FAULT if result.why.is_the_providers_fault else Ending.OK

@@ -6,29 +6,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Sequence
 
-    from pipeline.core.model import Failure, Task
-    from pipeline.core.ports import Budget, Clock, Gate, Observer, Store, Trail
+    from pipeline.core.ports import Budget, Clock, Gate, Observer, Store
     from pipeline.engine.retry import Retry
-    from pipeline.engine.worker import Got
+    from pipeline.engine.routes import Route
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stages:
-    """What a pool works with; ``provider`` is the name that goes into the records.
+    """What a pool works with; ``overall``: a gate before all ``routes`` together."""
 
-    ``attempt`` asks once for a task and raises nothing but a Stop.
-    """
-
-    attempt: Callable[[Task, Trail], Awaitable[Got | Failure]]
-    gate: Gate
+    routes: Sequence[Route]
     budget: Budget
     retry: Retry
     store: Store
     observer: Observer
     clock: Clock
-    provider: str
+    overall: Gate | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from pipeline.core.model import Answer, Failed, Failure, Made, Outcome, Past, Re
 from pipeline.core.ports import Back, Draining, Event, Held, LeftOut, Sent, Settled, TriedAgain
 from pipeline.engine.pool import Pool
 from pipeline.engine.retry import Caps, Retry
+from pipeline.engine.routes import Route
 from pipeline.engine.stages import Guards, Stages
 from pipeline.engine.worker import Got
 from pipeline.errors import (
@@ -28,7 +29,7 @@ from pipeline.limit.budget import Budget
 from pipeline.limit.gate import Gate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from pipeline.core.ports import Trail
 
@@ -111,16 +112,16 @@ class World:
         caps: Caps = CAPS,
         n_models: int = 1,
         budget: Budget | None = None,
+        routes: Sequence[Route] = (),
     ) -> Pool:
+        gate = Gate(concurrency=n_workers, requests_per_minute=per_minute)
         stages = Stages(
-            attempt=self.attempt,
-            gate=Gate(concurrency=n_workers, requests_per_minute=per_minute),
+            routes=routes or [Route(name="fake", attempt=self.attempt, gate=gate)],
             budget=budget or Budget(),
             retry=Retry(caps, uniform=lambda low, high: high),
             store=self,
             observer=self,
             clock=self,
-            provider="fake",
         )
         guards = Guards(failures_in_a_row=4, grace_s=60, n_models=n_models)
         return Pool(stages, guards, n_workers=n_workers)

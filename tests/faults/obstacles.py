@@ -17,6 +17,7 @@ from pipeline.core.model import Answer, Failure, Image, Task, Why
 from pipeline.core.ports import Settled
 from pipeline.engine.pool import Pool
 from pipeline.engine.retry import Caps, Retry
+from pipeline.engine.routes import Route
 from pipeline.engine.stages import Guards, Stages
 from pipeline.engine.worker import Got
 from pipeline.errors import Stop
@@ -104,15 +105,14 @@ def live(root: Path, obstacle: Obstacle, *, run: str = "r1", is_braced: bool = F
 
 def _pool(folder: Folder, run: str, life: Life) -> Pool:
     store = _Store(folder, run, life)
+    gate = Gate(concurrency=N_WORKERS, requests_per_minute=None)
     stages = Stages(
-        attempt=_attempt,
-        gate=Gate(concurrency=N_WORKERS, requests_per_minute=None),
+        routes=[Route(name="simulator", attempt=_attempt, gate=gate)],
         budget=Budget(),
         retry=Retry(CAPS, uniform=lambda low, high: 0.0),
         store=store,
         observer=store,
         clock=_Clock(),
-        provider="simulator",
     )
     return Pool(stages, Guards(failures_in_a_row=5, grace_s=10), n_workers=N_WORKERS)
 

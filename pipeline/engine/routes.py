@@ -1,0 +1,135 @@
+"""The ways to an image: each an endpoint with its key and its own gate; the least busy one serves.
+
+A route that will not serve again in this run (its key revoked, its quota used up) is closed, for
+one model or altogether, and what it was to serve goes to the others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+from typing import TYPE_CHECKING
+
+from pipeline.core.model import Failure, Why
+from pipeline.core.ports import Ending
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from pipeline.core.model import Task
+    from pipeline.core.ports import Gate, Ticket, Trail
+    from pipeline.engine.worker import Got
+
+
+def everything(_: Task) -> bool:
+    """Whether a route serves a task: any."""
+    return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Route:
+    """One way to an image.
+
+    ``name`` goes into the records. ``attempt`` asks once for a task and raises nothing but a Stop.
+    ``serves``: whether its dialect has words for a task. Of two that are free the one with less in
+    flight for its ``weight`` is taken. ``hedges``: what is cancelled there is not billed.
+    """
+
+    name: str
+    attempt: Callable[[Task, Trail], Awaitable[Got | Failure]]
+    gate: Gate
+    serves: Callable[[Task], bool] = everything
+    weight: float = 1.0
+    hedges: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leave:
+    """Leave to send one request on a route."""
+
+    route: Route
+    ticket: Ticket
+    tickets: tuple[tuple[Gate, Ticket], ...]
+
+
+class Routes:
+    """Which route may be taken when, and which next. ``now`` is monotonic seconds."""
+
+    def __init__(self, routes: Sequence[Route], *, overall: Gate | None = None) -> None:
+        """``overall``: a gate before all of them."""
+        self._open = list(routes)
+        self._overall = [overall] if overall else []
+        self._closed_for: set[tuple[Route, str]] = set()
+        self._n_out = dict.fromkeys(routes, 0)
+
+    def wait(self, now: float) -> float:
+        """Seconds until a request may leave on any of them; inf: only after one comes back."""
+        return self._least_wait(self._open, now)
+
+    def wait_of(self, task: Task, now: float) -> float:
+        """Seconds until a request for this task may leave."""
+        return self._least_wait(self._serving(task), now)
+
+    def choose(self, task: Task, now: float) -> Route | None:
+        """The route for a task that may leave now, None where it has to wait."""
+        if self._overall_wait(now) > 0:
+            return None
+        free = [route for route in self._serving(task) if route.gate.wait(now) <= 0]
+        return min(free, key=lambda route: self._n_out[route] / route.weight, default=None)
+
+    def leave(self, route: Route, now: float) -> Leave:
+        """One leaves on ``route``; only after :meth:`choose` gave it."""
+        self._n_out[route] += 1
+        ticket = route.gate.leave(now)
+        others = tuple((gate, gate.leave(now)) for gate in self._overall)
+        return Leave(route=route, ticket=ticket, tickets=((route.gate, ticket), *others))
+
+    def back(self, leave: Leave, now: float, what: Ending, *, retry_after_s: float | None) -> None:
+        """One came back; a hint is its own endpoint's alone."""
+        self._n_out[leave.route] -= 1
+        (gate, ticket), *others = leave.tickets
+        gate.back(ticket, now, what, retry_after_s=retry_after_s)
+        for other, other_ticket in others:
+            other.back(other_ticket, now, what)
+
+    def serve(self, task: Task) -> bool:
+        """Whether any of them still serves a task."""
+        return bool(self._serving(task))
+
+    def is_open(self, route: Route) -> bool:
+        """Whether it serves anybody."""
+        return route in self._open
+
+    def close(self, route: Route) -> bool:
+        """It serves nobody any more; whether another one is open."""
+        if route in self._open:
+            self._open.remove(route)
+        return bool(self._open)
+
+    def close_for(self, route: Route, task: Task) -> bool:
+        """It does not serve the task's model any more; whether another one does."""
+        self._closed_for.add((route, task.model))
+        return self.serve(task)
+
+    def _serving(self, task: Task) -> list[Route]:
+        return [
+            route
+            for route in self._open
+            if (route, task.model) not in self._closed_for and route.serves(task)
+        ]
+
+    def _least_wait(self, routes: Sequence[Route], now: float) -> float:
+        wait_s = min((route.gate.wait(now) for route in routes), default=inf)
+        return max(wait_s, self._overall_wait(now))
+
+    def _overall_wait(self, now: float) -> float:
+        return max((gate.wait(now) for gate in self._overall), default=0.0)
+
+
+def ending_of(result: Got | Failure | None) -> Ending:
+    """What a gate is told; an attempt that was cancelled tells nothing against the endpoint."""
+    if not isinstance(result, Failure):
+        return Ending.OK
+    if result.why is Why.THROTTLED:
+        return Ending.REFUSED
+    return Ending.FAULT if result.why.is_the_providers_fault else Ending.OK

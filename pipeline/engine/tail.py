@@ -1,0 +1,156 @@
+"""The end of a run: how long a reply usually takes, and which of those out is a straggler.
+
+What hangs at one provider for minutes is all that the last minutes of a run are about. Once enough
+replies of a model have come, one that takes many times as long is given up before the configured
+time-out; and where cancelled requests are not billed, a straggler is asked for once more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import insort
+from collections import deque
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from math import ceil, inf
+from typing import TYPE_CHECKING
+
+from pipeline.core.model import Answer, Failure, Why
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from pipeline.engine.errand import Errand
+    from pipeline.engine.routes import Route
+
+_MOST_KEPT = 400
+_ENOUGH = 20
+_HOPELESS = 15  # times the median
+SHORTEST_TIMEOUT_S = 30.0
+MOST_COPIES = 3
+_HEDGES_AT_LEAST = 10
+_SHARE_OF_HEDGES = 0.03
+
+
+class Usual:
+    """How long the last replies took, in seconds."""
+
+    __slots__ = ("_last", "_sorted")
+
+    def __init__(self) -> None:
+        """None has come yet."""
+        self._last: deque[float] = deque()
+        self._sorted: list[float] = []
+
+    def add(self, latency_s: float) -> None:
+        """One more reply came."""
+        self._last.append(latency_s)
+        insort(self._sorted, latency_s)
+        if len(self._last) > _MOST_KEPT:
+            self._sorted.remove(self._last.popleft())
+
+    def timeout_s(self) -> float | None:
+        """After how long a reply is hopeless; None until enough have come."""
+        if len(self._sorted) < _ENOUGH:
+            return None
+        return max(SHORTEST_TIMEOUT_S, _HOPELESS * self._quantile(0.5))
+
+    def straggles_after_s(self, n_slower: int) -> float | None:
+        """From which age a request is a straggler, ``n_slower`` others being out for longer."""
+        if len(self._sorted) < _ENOUGH:
+            return None
+        n = len(self._sorted)
+        rank = min(n - 1, ceil(0.95 * (n + n_slower)) - 1)
+        return min(5 * self._quantile(0.5), 1.5 * self._sorted[rank])
+
+    def _quantile(self, share: float) -> float:
+        return self._sorted[min(len(self._sorted) - 1, int(share * len(self._sorted)))]
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Flight:
+    """A request that is out. ``scope`` ends it; ``is_answered``: a whole reply came."""
+
+    errand: Errand
+    route: Route
+    left_at: float
+    scope: asyncio.Timeout
+    is_answered: bool = False
+
+
+@dataclass(slots=True)
+class Tail:
+    """What is out, and how long it usually takes."""
+
+    longest_s: float
+    _flights: dict[Flight, None] = field(default_factory=dict)
+    _usual: dict[tuple[Route, str], Usual] = field(default_factory=dict)
+    _n_back: int = 0
+    _n_hedges: int = 0
+
+    def timeout_s(self, route: Route, model: str) -> float | None:
+        """After how long to give up a request, where that is sooner than the configured time."""
+        usual = self._usual.get((route, model))
+        learnt_s = usual.timeout_s() if usual else None
+        return learnt_s if learnt_s and learnt_s < self.longest_s else None
+
+    @asynccontextmanager
+    async def flight(
+        self, errand: Errand, route: Route, now: float, patience_s: float | None
+    ) -> AsyncIterator[Flight]:
+        """A request that is out for as long as this lasts; ended where it takes too long."""
+        loop = asyncio.get_running_loop()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience_s) as scope:
+                flight = Flight(errand=errand, route=route, left_at=now, scope=scope)
+                self._flights[flight] = None
+                errand.n_out += 1
+                self._n_hedges += errand.n_out > 1
+                began = loop.time()
+                try:
+                    yield flight
+                finally:
+                    del self._flights[flight]
+                    errand.n_out -= 1
+                    self._n_back += 1
+                if flight.is_answered:
+                    key = (route, errand.task.model)
+                    self._usual.setdefault(key, Usual()).add(loop.time() - began)
+
+    def beat(self, errand: Errand, now: float) -> None:
+        """Its images are here: the copies that are still out are called back."""
+        errand.is_settled = True
+        for flight in self._flights:
+            if flight.errand is errand and not flight.scope.expired():
+                flight.scope.reschedule(now)
+
+    def straggler(self, now: float) -> tuple[Errand | None, float]:
+        """The request to send once more, if any, and in how many seconds there may be another.
+
+        Only where its route does not bill what is cancelled.
+        """
+        wait_s = inf
+        if self._n_hedges >= _HEDGES_AT_LEAST + _SHARE_OF_HEDGES * self._n_back:
+            return None, wait_s
+        oldest = sorted(filter(_may_be_hedged, self._flights), key=lambda one: one.left_at)
+        for n_slower, flight in enumerate(oldest):
+            usual = self._usual.get((flight.route, flight.errand.task.model))
+            straggles_s = usual.straggles_after_s(n_slower) if usual else None
+            if straggles_s is None:
+                continue
+            due_s = flight.left_at + straggles_s - now
+            if due_s <= 0:
+                return flight.errand, inf
+            wait_s = min(wait_s, due_s)
+        return None, wait_s
+
+
+def given_up(patience_s: float | None) -> Failure:
+    """A request that its scope ended: it took too long, or a copy of it was first."""
+    detail = f"no whole reply in {patience_s or 0:.0f} s, which is many times as long as usual"
+    return Failure(why=Why.LOST, answer=Answer(detail=detail), is_maybe_billed=True)
+
+
+def _may_be_hedged(flight: Flight) -> bool:
+    errand = flight.errand
+    return flight.route.hedges and errand.n_out < MOST_COPIES and not errand.is_settled
