@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from pipeline.app.catalog import Listing
     from pipeline.engine.worker import Got
     from pipeline.job.job import Chosen
-    from pipeline.job.spec import ProfileSpec
+    from pipeline.job.profile_spec import ProfileSpec
     from pipeline.provider.http import Address
 
 _CONNECT_S = 10.0

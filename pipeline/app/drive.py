@@ -9,31 +9,31 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.app import catalog
-from pipeline.app.asking import mark_for, provider_for
 from pipeline.app.clock import SystemClock
 from pipeline.app.descriptors import room_for
+from pipeline.app.lanes import (
+    Lane,
+    Means,
+    all_listed,
+    connected,
+    doubts,
+    overall_gate,
+    overall_limits,
+)
 from pipeline.app.prices import no_price, prices_of, worst_prices
 from pipeline.engine.pool import Pool
 from pipeline.engine.retry import Caps, Retry
-from pipeline.engine.routes import Route
 from pipeline.engine.stages import Guards, Stages
-from pipeline.engine.worker import Worker
 from pipeline.errors import DiskTrouble, Guarded, Interrupted, Misconfigured, Stop
-from pipeline.job.environment import proxy_for
 from pipeline.limit.budget import Budget, Spent
-from pipeline.limit.gate import Gate
-from pipeline.provider.catalog import Catalog
-from pipeline.provider.http import Address, Http, Patience
-from pipeline.provider.remote import Remote
-from pipeline.provider.simulator.child import running
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from pipeline.core.model import Secret, Task
     from pipeline.core.ports import Observer
     from pipeline.job.job import Job
+    from pipeline.provider.catalog import Catalog
     from pipeline.store.folder import Folder
 
 GO_ON = "Run the same command to go on"
@@ -41,7 +41,9 @@ GO_ON = "Run the same command to go on"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """What one run works with. ``max_runtime_s`` counts from when :meth:`Driver.drive` begins.
+    """What one run works with. ``keys``: of each provider, by its name.
+
+    ``max_runtime_s`` counts from when :meth:`Driver.drive` begins.
 
     ``n_tasks``: how many there are to settle, where that is known.
 
@@ -51,7 +53,7 @@ class Run:
 
     job: Job
     folder: Folder
-    key: Secret | None
+    keys: Mapping[str, Secret | None]
     observer: Observer
     n_tasks: int | None = None
     max_runtime_s: float | None = None
@@ -82,14 +84,14 @@ class Driver:
             self._brace(n_workers, loop)
             self._starting = asyncio.current_task()
             try:
-                worker, budget = await self._connected(stack)
+                lanes, budget = await self._connected(stack)
             except asyncio.CancelledError:
                 if self._early is None:
                     raise
                 return self._early
             finally:
                 self._starting = None
-            self._pool = self._new_pool(worker, budget, n_workers)
+            self._pool = self._new_pool(lanes, budget, n_workers)
             if self._run.max_runtime_s is not None:
                 reason = Guarded(f"--max-runtime is over. {GO_ON}")
                 loop.call_later(self._run.max_runtime_s, self.stop, reason)
@@ -133,49 +135,23 @@ class Driver:
         is_second = self._pool is not None and self._pool.is_interrupted
         self.stop(reason, grace_s=0.0 if is_second else grace_s)
 
-    async def _connected(self, stack: AsyncExitStack) -> tuple[Worker, Budget]:
-        """What asks, and what it may cost; raises where nobody knows what it does cost."""
-        job, key = self._run.job, self._run.key
-        profile = job.profile
-        base_url = profile.base_url or ""
-        if profile.simulator:
-            base_url = await stack.enter_async_context(running(profile.simulator))
-        address = Address(
-            base_url=base_url, key=key, headers=profile.headers, proxy=proxy_for(base_url)
+    async def _connected(self, stack: AsyncExitStack) -> tuple[list[Lane], Budget]:
+        """Who is asked, and what it may cost; raises where nobody knows what it does cost."""
+        run, job = self._run, self._run.job
+        means = Means(
+            stack=stack,
+            keys=run.keys,
+            asks_for_lists=run.doubts is not None,
+            problem_of=run.folder.problem_of if job.verify == "decode" else None,
         )
-        patience = Patience(
-            connect_s=job.timeouts.connect,
-            idle_s=job.timeouts.idle,
-            total_s=job.timeouts.total,
-            most_body_bytes=profile.max_body,
-        )
-        transport = await stack.enter_async_context(Http(address, patience))
-        links = Remote(address, patience) if profile.remote_images else None
-        mask = key.masked_in if key else str
-        listed = await self._catalog(transport, base_url)
-        worker = Worker(
-            provider=provider_for(profile, mask=mask, gives=listed.gives),
-            transport=transport,
-            links=await stack.enter_async_context(links) if links else None,
-            problem_of=self._run.folder.problem_of if job.verify == "decode" else None,
-            mark=mark_for(profile),
-        )
-        return worker, self._budget(listed)
-
-    async def _catalog(self, http: Http, base_url: str) -> Catalog:
-        """The models the provider lists. The embedded one serves every name."""
-        run = self._run
-        if run.doubts is None or run.job.is_simulated:
-            return Catalog()
-        listed = await catalog.known(
-            http, base_url=base_url, key=run.key, dialect=run.job.profile.dialect
-        )
-        for doubt in catalog.doubts(listed, run.models, run.job.chosen):
-            run.doubts(doubt)
-        return listed
+        lanes = [await connected(job, chosen, means) for chosen in job.pool]
+        if run.doubts is not None:
+            for doubt in doubts(lanes, run.models):
+                run.doubts(doubt)
+        return lanes, self._budget(all_listed(lanes))
 
     def _n_workers(self) -> int:
-        most = self._run.job.limits.concurrency
+        most = overall_limits(self._run.job).concurrency
         n_useful = most if self._run.n_tasks is None else self._run.n_tasks
         return room_for(min(most, n_useful))
 
@@ -201,7 +177,7 @@ class Driver:
             return None
         return Guarded(budget.reason(min(self._run.models, key=budget.worst_usd)))
 
-    def _new_pool(self, worker: Worker, budget: Budget, n_workers: int) -> Pool:
+    def _new_pool(self, lanes: Sequence[Lane], budget: Budget, n_workers: int) -> Pool:
         job = self._run.job
         limits, retry = job.limits, job.retry
         caps = Caps(
@@ -212,9 +188,9 @@ class Driver:
             lost=retry.lost,
             is_throttling_free=limits.adaptive,
         )
-        gate = Gate(concurrency=limits.concurrency, requests_per_minute=limits.requests_per_minute)
         stages = Stages(
-            routes=[Route(name=job.provider, attempt=worker.attempt, gate=gate)],
+            routes=[lane.route for lane in lanes],
+            overall=overall_gate(job),
             budget=budget,
             retry=Retry(caps, uniform=random.Random().uniform),  # noqa: S311 - jitter, no secret
             store=self._run.folder,

@@ -123,7 +123,7 @@ def make(job: Job, manner: Manner, note: Callable[[str], None]) -> Report:
     ``note`` is told of prompts that have gone, of duplicates, of models nobody lists, and where
     most of what is there is no longer wanted. Raises the Stops that come before that request.
     """
-    keyhole = Keyhole(job.chosen, environment())
+    keyhole = Keyhole(job.pool, environment())
     with asked(job, note) as wish:
         if wish.plan.repeated:
             note(wish.plan.repeated)
@@ -154,7 +154,7 @@ def remake(job: Job, manner: Manner, note: Callable[[str], None], chosen_by: Sel
         chosen = folder.chosen(whys=chosen_by.whys, ids=chosen_by.ids)
         n_chosen = len(chosen) if job.limit is None else min(len(chosen), job.limit)
         tally = Tally(wanted=n_chosen, started_at=time.monotonic())
-        making = _Making(job, folder, manner, tally, Keyhole(job.chosen, environment()))
+        making = _Making(job, folder, manner, tally, Keyhole(job.pool, environment()))
         making.doubt(tuple({task.model for task in chosen}), _silently)
         report = making.report_on(islice(chosen, n_chosen), lambda: _counts_of(folder))
         ending = with_next(report.ending, report.stop, folder, chosen_by)
@@ -210,7 +210,7 @@ class _Making:
             Run(
                 job=self._job,
                 folder=self._folder,
-                key=self._keyhole.look(),
+                keys=self._keyhole.look(),
                 observer=self._teller,
                 n_tasks=self._tally.left,
                 max_runtime_s=self._manner.max_runtime_s,

@@ -55,10 +55,6 @@ def _later(value: Any, info: ValidationInfo) -> Any:
     raise mistake(f"`{info.field_name}` is not supported yet: leave it out")
 
 
-def _later_pool(_: Any) -> Any:
-    raise mistake("a list of providers is not supported yet: name one")
-
-
 def _named(value: str) -> str:
     if not naming.is_safe_part(value):
         raise mistake(
@@ -245,7 +241,6 @@ Samples = Annotated[int, Field(ge=1, le=10_000)]
 # Room for `seed + k` in the 64 bits a JSON number can count on.
 Seed = Annotated[int, Field(ge=-(2**63), le=2**63 - 10_001)]
 Later = Annotated[Any, AfterValidator(_later)]
-LaterPool = Annotated[Any, AfterValidator(_later_pool)]
 LaterSwitch = Annotated[bool, AfterValidator(_later)]
 Name = Annotated[str, AfterValidator(_named)]
 Written = Annotated[str, AfterValidator(_written)]

@@ -12,15 +12,9 @@ if TYPE_CHECKING:
 
     from pipeline.core.model import Keep
     from pipeline.job.matrix import Matrix
+    from pipeline.job.profile_spec import LimitsSpec, ProfileSpec
     from pipeline.job.rows import Row
-    from pipeline.job.spec import (
-        BudgetSpec,
-        LimitsSpec,
-        ProfileSpec,
-        RetrySpec,
-        StopSpec,
-        TimeoutsSpec,
-    )
+    from pipeline.job.spec import BudgetSpec, RetrySpec, StopSpec, TimeoutsSpec
 
 
 class Place(NamedTuple):
@@ -63,13 +57,14 @@ class Chosen:
 
     ``name`` goes into the manifest; ``reference`` finds it again from anywhere: a shipped name, an
     absolute path, or the profile itself as it was written inside a job. ``file`` is what a
-    message calls it.
+    message calls it. ``weight``: how much of the work it is to get, within a pool.
     """
 
     name: str
     reference: str | Mapping[str, Any]
     file: str = field(compare=False)
     profile: ProfileSpec
+    weight: float = 1.0
 
     @property
     def is_simulated(self) -> bool:
@@ -107,7 +102,8 @@ class Job:
     ``out`` is the absolute output folder, ``folder`` the job file's own, which references are
     found from. ``params`` are the profile's overlaid by the job's,
     ``limits`` the tighter of both. ``model`` is None only where every row or an axis must name
-    one. ``profile.stream`` is what the job asks for.
+    one. ``profile.stream`` is what the job asks for. Of a pool ``chosen`` is the first, ``limits``
+    hold for all together, and each adds its own ``params``.
     """
 
     name: str
@@ -135,12 +131,18 @@ class Job:
     timeouts: TimeoutsSpec
     stop: StopSpec
     limit: int | None
+    others: tuple[Chosen, ...] = ()
     places: Mapping[str, Place] = field(compare=False, repr=False)
 
     @property
+    def pool(self) -> tuple[Chosen, ...]:
+        """All providers it may ask; one of several keys stands here once for each."""
+        return (self.chosen, *self.others)
+
+    @property
     def provider(self) -> str:
-        """The provider's name in messages and in the manifest."""
-        return self.chosen.name
+        """What messages call whom it asks."""
+        return ", ".join(chosen.name for chosen in self.pool)
 
     @property
     def profile(self) -> ProfileSpec:

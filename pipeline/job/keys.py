@@ -13,7 +13,7 @@ from pipeline.job.command import said_by
 from pipeline.job.paths import from_home
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from pipeline.job.job import Chosen
 
@@ -31,7 +31,8 @@ def key_of(chosen: Chosen, environ: Mapping[str, str], *, may_run: bool = True) 
     profile = chosen.profile
     if not profile.sends_key:
         return None
-    if variable := profile.api_key_env:
+    if profile.key_variables:
+        variable = profile.key_variables[0]
         how = f"run `export {variable}=…` (named by `api_key_env` in {chosen.file})"
         return _sound(environ.get(variable, ""), chosen.name, how)
     if profile.api_key_file:
@@ -44,20 +45,20 @@ def key_of(chosen: Chosen, environ: Mapping[str, str], *, may_run: bool = True) 
 
 
 class Keyhole:
-    """The key of one run: looked for when it is first asked for, and only then."""
+    """The keys of one run: looked for when they are first asked for, and only then."""
 
-    def __init__(self, chosen: Chosen, environ: Mapping[str, str]) -> None:
+    def __init__(self, pool: Sequence[Chosen], environ: Mapping[str, str]) -> None:
         """``environ``: the variables to look in, and those a command is given."""
-        self._chosen = chosen
+        self._pool = pool
         self._environ = environ
 
-    def look(self) -> Secret | None:
-        """As :func:`key_of` finds it; raises as that does."""
-        return self._key
+    def look(self) -> Mapping[str, Secret | None]:
+        """Each provider's as :func:`key_of` finds it, by its name; raises as that does."""
+        return self._keys
 
     @cached_property
-    def _key(self) -> Secret | None:
-        return key_of(self._chosen, self._environ)
+    def _keys(self) -> dict[str, Secret | None]:
+        return {chosen.name: key_of(chosen, self._environ) for chosen in self._pool}
 
 
 def _printed_by(words: list[str], chosen: Chosen, environ: Mapping[str, str]) -> Secret:

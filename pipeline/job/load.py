@@ -18,11 +18,18 @@ from pipeline.job.job import Chosen, Home, Job, Overrides, Place
 from pipeline.job.mistakes import in_words
 from pipeline.job.notation import Faulted
 from pipeline.job.paths import absolute, from_home
-from pipeline.job.profiles import in_order, load_profile, shipped_profiles
-from pipeline.job.spec import JobSpec, ProfileSpec, PromptFile
+from pipeline.job.profile_spec import ProfileSpec
+from pipeline.job.profiles import (
+    distinct,
+    for_each_key,
+    in_order,
+    load_profile,
+    shipped_profiles,
+)
+from pipeline.job.spec import JobSpec, MemberSpec, PromptFile
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pipeline.job.document import Document
 
@@ -93,13 +100,13 @@ class _Loading:
         for setting in self._overrides.settings:
             _apply(self._document, setting)
         spec, faults = self._spec()
-        chosen, of_profile = self._chosen(spec)
+        pool, of_profile = self._chosen(spec)
         of_profile += [fault for fault in faults if fault.key.startswith("provider.")]
         if of_job := [fault for fault in faults if fault not in of_profile]:
             raise BadJob(in_order(of_job + of_profile))
-        if spec is None or chosen is None or of_profile:
+        if spec is None or not pool or of_profile:
             raise BadProfile(in_order(of_profile))
-        job = resolve.resolve(spec, chosen, self._around(spec, chosen))
+        job = resolve.resolve(spec, pool, self._around(spec, pool[0]))
         if job.model is None and not _names_models(job):
             what = "is missing: neither the job nor its profile names one"
             raise BadJob([job.fault("model", what)])
@@ -114,36 +121,40 @@ class _Loading:
         except ValidationError as bad:
             return None, faults + [document.fault(*mistake) for mistake in in_words(bad, JobSpec)]
 
-    def _chosen(self, spec: JobSpec | None) -> tuple[Chosen | None, list[Fault]]:
-        inline = self._document.value.get("provider")
-        faults = self._inline_faults(inline, spec) if isinstance(inline, dict) else []
-        try:
-            return self._choose(spec), faults
-        except Faulty as bad:
-            return None, faults + bad.faults
-
-    def _choose(self, spec: JobSpec | None) -> Chosen | None:
-        """The profile by flag, environment or job; None where the job's word is no such thing."""
+    def _chosen(self, spec: JobSpec | None) -> tuple[list[Chosen], list[Fault]]:
+        """The pool by flag, environment or job; empty where the job's word is no such thing."""
         if flag := self._overrides.provider:
-            return load_profile(flag, place=Place(f"--provider {flag}"))
+            return _pool([_Named(flag, Place(f"--provider {flag}"))])
         if word := self._environ.get("IMAGEBATCH_PROVIDER"):
-            return load_profile(word, place=Place(f"IMAGEBATCH_PROVIDER={word}"))
-        named = self._document.value.get("provider", "simulator")
-        if isinstance(named, dict) and spec and isinstance(spec.provider, ProfileSpec):
-            profile = spec.provider
-            return Chosen(name="inline", reference=named, file=self._source, profile=profile)
-        if not isinstance(named, str) or not named.strip():
-            return None
-        place = self._document.place_of(("provider",))
-        is_set_by_flag = place.file != self._source
-        folder = Path() if is_set_by_flag else self._folder
-        return load_profile(named, place=place, folder=str(folder))
+            return _pool([_Named(word, Place(f"IMAGEBATCH_PROVIDER={word}"))])
+        said = self._document.value.get("provider", "simulator")
+        if not isinstance(said, list):
+            return _pool([self._member(("provider",), said, spec and spec.provider)])
+        specs = spec.provider if spec and isinstance(spec.provider, tuple) else [None] * len(said)
+        paths = ((("provider", n), *pair) for n, pair in enumerate(zip(said, specs, strict=True)))
+        pool, faults = _pool([self._member(*one) for one in paths])
+        if len({chosen.is_simulated for chosen in pool}) > 1:
+            what = "a simulated image never passes for a real one: name simulators, or none"
+            faults.append(self._document.fault(("provider",), what))
+        return pool, faults
 
-    def _inline_faults(self, raw: Mapping[str, Any], spec: JobSpec | None) -> list[Fault]:
-        mistakes = [*review.of_profile(raw, is_inline=True)]
-        if spec and isinstance(spec.provider, ProfileSpec):
-            mistakes += review.of_simulator(spec.provider.simulator)
-        return [self._document.fault(("provider", *path), what) for path, what in mistakes]
+    def _member(self, path: tuple[str | int, ...], said: Any, spec: Any) -> _Named:
+        """A provider as the job names it, at ``path``; ``spec``: what it means, if it is sound."""
+        weight = 1.0
+        if isinstance(spec, MemberSpec):
+            path, said, weight = (*path, "profile"), spec.profile, spec.weight
+        place = self._document.place_of(path)
+        folder = "." if place.file != self._source else str(self._folder)
+        if isinstance(said, dict) and "profile" not in said:
+            profile = spec if isinstance(spec, ProfileSpec) else None
+            mistakes = [*review.of_profile(said, is_inline=True)]
+            mistakes += review.of_simulator(profile.simulator) if profile else []
+            faults = [self._document.fault((*path, *at), what) for at, what in mistakes]
+            chosen = None
+            if profile:
+                chosen = Chosen(name="inline", reference=said, file=self._source, profile=profile)
+            return _Named("", place, chosen=chosen, faults=faults)
+        return _Named(said if isinstance(said, str) else "", place, folder=folder, weight=weight)
 
     def _around(self, spec: JobSpec, chosen: Chosen) -> resolve.Surroundings:
         name = spec.name or naming.safe_part(Path(self._source).stem)
@@ -173,6 +184,35 @@ class _Loading:
         if self._home and self._home.name == name:
             return self._home.out
         return f"outputs/{name}-simulator" if chosen.is_simulated else f"outputs/{name}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Named:
+    """A provider by its name or path, or ``chosen`` already; empty where it is neither."""
+
+    name: str
+    place: Place
+    folder: str = "."
+    weight: float = 1.0
+    chosen: Chosen | None = None
+    faults: Sequence[Fault] = ()
+
+
+def _pool(named: Iterable[_Named]) -> tuple[list[Chosen], list[Fault]]:
+    """Whom they name, one of several keys once for each key, and what is wrong with them."""
+    pool: list[Chosen] = []
+    faults: list[Fault] = []
+    for one in named:
+        faults += one.faults
+        chosen = one.chosen
+        try:
+            if one.name.strip():
+                chosen = load_profile(one.name, place=one.place, folder=one.folder)
+        except Faulty as bad:
+            faults += bad.faults
+        if chosen:
+            pool += for_each_key(dataclasses.replace(chosen, weight=one.weight))
+    return distinct(pool), faults
 
 
 def _names_models(job: Job) -> bool:

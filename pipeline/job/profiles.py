@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,10 +17,12 @@ from pipeline.job.job import Chosen, Place
 from pipeline.job.mistakes import in_words
 from pipeline.job.notation import Faulted, settings_in
 from pipeline.job.paths import absolute, from_home
-from pipeline.job.spec import ProfileSpec
+from pipeline.job.profile_spec import ProfileSpec
 from pipeline.job.template import hint
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pipeline.job.document import Document
 
 
@@ -44,6 +48,32 @@ def load_profile(provider: str, *, place: Place | None = None, folder: str = "."
 def shipped_profiles() -> list[str]:
     """The names of the profiles that come with the package."""
     return sorted(path.stem for path in _configs().glob("*.yaml"))
+
+
+def for_each_key(chosen: Chosen) -> list[Chosen]:
+    """The profile once for each of its keys, named after it."""
+    variables = chosen.profile.key_variables
+    if len(variables) <= 1:
+        return [chosen]
+    return [
+        dataclasses.replace(
+            chosen,
+            name=f"{chosen.name}:{variable}",
+            profile=chosen.profile.model_copy(update={"api_key_env": variable}),
+        )
+        for variable in variables
+    ]
+
+
+def distinct(pool: Iterable[Chosen]) -> list[Chosen]:
+    """The same, each with a name of its own."""
+    names: Counter[str] = Counter()
+    told = []
+    for chosen in pool:
+        names[chosen.name] += 1
+        n = names[chosen.name]
+        told.append(chosen if n == 1 else dataclasses.replace(chosen, name=f"{chosen.name}-{n}"))
+    return told
 
 
 def _configs() -> Path:

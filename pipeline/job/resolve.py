@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from pipeline.core.model import Keep
 from pipeline.job.job import Filed, Job, Listed
 from pipeline.job.matrix import Matrix
+from pipeline.job.profile_spec import LimitsSpec
 from pipeline.job.rows import Row, row_of
-from pipeline.job.spec import LimitsSpec, PromptFile, RowSpec
+from pipeline.job.spec import PromptFile, RowSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -43,17 +44,21 @@ class Surroundings:
     limit: int | None
 
 
-def resolve(spec: JobSpec, chosen: Chosen, around: Surroundings) -> Job:
-    """The job as it will run. The profile's values hold where the job is silent."""
+def resolve(spec: JobSpec, pool: Sequence[Chosen], around: Surroundings) -> Job:
+    """The job as it will run. The profile's values hold where the job is silent.
+
+    Of several, each adds what only it says when it is asked, and is as fast as it may be.
+    """
+    chosen, *others = (_streaming(one, wanted=spec.params.get("stream")) for one in pool)
     profile = chosen.profile
-    params = {**profile.params, **spec.params}
-    stream = params.pop("stream", profile.stream)
-    streamed = profile.model_copy(update={"stream": stream})
+    params = {**({} if others else profile.params), **spec.params}
+    params.pop("stream", None)
     return Job(
         name=around.name,
         source=around.source,
         folder=around.folder,
-        chosen=dataclasses.replace(chosen, profile=streamed),
+        chosen=chosen,
+        others=tuple(others),
         model=spec.model or profile.model or (_PAINTER if chosen.is_simulated else None),
         prompts=_prompts(spec.prompts, around),
         template=spec.template,
@@ -69,7 +74,7 @@ def resolve(spec: JobSpec, chosen: Chosen, around: Surroundings) -> Job:
         path=spec.output.path,
         durability=spec.output.durability,
         verify=spec.output.verify,
-        limits=tighter(spec.limits, profile.limits),
+        limits=spec.limits if others else tighter(spec.limits, profile.limits),
         budget=spec.budget,
         retry=spec.retry,
         timeouts=spec.timeouts,
@@ -77,6 +82,15 @@ def resolve(spec: JobSpec, chosen: Chosen, around: Surroundings) -> Job:
         limit=around.limit,
         places=around.places,
     )
+
+
+def _streaming(chosen: Chosen, *, wanted: bool | None) -> Chosen:
+    """With ``profile.stream`` as it is to be; it is no parameter of the model."""
+    params = dict(chosen.profile.params)
+    said = params.pop("stream", chosen.profile.stream)
+    stream = said if wanted is None else wanted
+    profile = chosen.profile.model_copy(update={"stream": stream, "params": params})
+    return dataclasses.replace(chosen, profile=profile)
 
 
 def tighter(job: LimitsSpec, profile: LimitsSpec) -> LimitsSpec:
@@ -121,7 +135,7 @@ def as_mapping(job: Job) -> dict[str, Any]:
     axes = {**job.matrix.axes, **_entries(job.matrix)}
     every = {
         "name": job.name,
-        "provider": job.chosen.reference,
+        "provider": _providers(job),
         "model": job.model,
         "prompts": _as_prompts(job),
         "template": job.template,
@@ -131,7 +145,7 @@ def as_mapping(job: Job) -> dict[str, Any]:
         "aspect_ratio": job.aspect_ratio,
         "image_size": job.image_size,
         "seed": job.seed,
-        "params": {**job.params, "stream": job.profile.stream},
+        "params": dict(job.params) if job.others else {**job.params, "stream": job.profile.stream},
         "keep": job.keep.value,
         "output": {"path": job.path, "durability": job.durability, "verify": job.verify},
         "limits": job.limits.model_dump(exclude={"images_per_minute"}),
@@ -141,6 +155,18 @@ def as_mapping(job: Job) -> dict[str, Any]:
         "stop": job.stop.model_dump(),
     }
     return {key: value for key, value in every.items() if value is not None}
+
+
+def _providers(job: Job) -> Any:
+    """As a job names them: one, or a list; one of several keys is named once."""
+    named: list[Any] = []
+    for chosen in job.pool:
+        entry = chosen.reference
+        if chosen.weight != 1:
+            entry = {"profile": entry, "weight": chosen.weight}
+        if not named or entry != named[-1]:
+            named.append(entry)
+    return named[0] if len(named) == 1 else named
 
 
 def _entries(matrix: Matrix) -> dict[str, Any]:

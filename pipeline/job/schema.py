@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
-from pipeline.job.spec import JobSpec, ProfileSpec
+from pipeline.job.profile_spec import ProfileSpec
+from pipeline.job.spec import JobSpec
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

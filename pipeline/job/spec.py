@@ -1,24 +1,16 @@
-"""What may stand in a job file and in a provider profile, and what holds where nothing does."""
+"""What may stand in a job file, and what holds where nothing does."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, WithJsonSchema
+from pydantic import ConfigDict, Discriminator, Field, Tag
 
 from pipeline.core.model import Keep
-from pipeline.core.simulation import Simulation
 from pipeline.job.checks import (
-    Address,
-    Bytes,
-    Command,
     Count,
     FileName,
-    HeaderName,
-    Headers,
     Later,
-    LaterPool,
-    LaterSwitch,
     Name,
     OwnId,
     Params,
@@ -31,39 +23,12 @@ from pipeline.job.checks import (
     Seed,
     Size,
     TemplateText,
-    Variable,
     Word,
     Written,
-    is_private,
 )
+from pipeline.job.profile_spec import LimitsSpec, ProfileSpec, Spec, kind_of
 
 DEFAULT_PATH = "images/{{shard}}/{{index:06}}-{{slug}}-{{id}}.{{ext}}"
-
-
-class Spec(BaseModel):
-    """A mapping of a file: unknown keys are refused, a type is never guessed."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        strict=True,
-        allow_inf_nan=False,
-        use_attribute_docstrings=True,
-        hide_input_in_errors=True,
-    )
-
-
-class LimitsSpec(Spec):
-    """How fast requests may leave. Of a job's and a profile's limits the tighter one holds."""
-
-    concurrency: Count = 64
-    """The most requests in flight at once."""
-    requests_per_minute: Positive | None = None
-    """The most requests a minute; null sets none."""
-    images_per_minute: Later = None
-    """The most images a minute. Not supported yet."""
-    adaptive: bool = True
-    """Slow down by what the provider answers: a 429 then costs a task no attempt."""
 
 
 class BudgetSpec(Spec):
@@ -177,82 +142,25 @@ class MatrixSpec(Spec):
     """Values to add to combinations, or combinations to add."""
 
 
-class PriceSpec(Spec):
-    """What a model costs, for estimates only."""
+class MemberSpec(Spec):
+    """A provider of a pool, by its name or path, and how much of the work it is to get."""
 
-    image: Annotated[float, Field(ge=0)]
-    """US dollars an image."""
-
-
-class ProfileSpec(Spec):
-    """A provider: where to ask, how, and how fast."""
-
-    base_url: Address | None = None
-    """The address the API's paths are below, such as https://api.example.com/v1."""
-    dialect: Literal["chat", "images", "openrouter-images"] = "chat"
-    """How images are asked for: chat is /chat/completions with modalities, images is
-    /images/generations, openrouter-images is /images."""
-    server: Literal["vllm-omni"] | None = None
-    """A server that wants chat requests of its own: vllm-omni takes sizes, seed and `params`
-    inside `extra_body`, and no modalities."""
-    api_key_env: Variable | None = None
-    """The environment variable that holds the key."""
-    api_key_file: Word | None = None
-    """A file whose first line is the key."""
-    api_key_command: Command | None = None
-    """A command that prints the key as its first line, once a run: words, or text split as a shell
-    would. No shell reads it; it runs in the profile's folder, for 30 seconds at most."""
-    model: Word | None = None
-    """The model of jobs that name none."""
-    stream: bool = False
-    """Ask for server-sent events instead of one reply."""
-    headers: Headers = Field(default_factory=dict)
-    """Sent with every request; never a key."""
-    params: Params = Field(default_factory=dict)
-    """Sent as they are; a job's win."""
-    limits: LimitsSpec = LimitsSpec()
-    """How fast requests may leave."""
-    prices: dict[str, PriceSpec] = Field(default_factory=dict)
-    """Prices by model, for estimates; what a reply says it cost wins."""
-    max_body: Bytes = 128 * 1024**2
-    """The largest reply that is read, such as 128MiB."""
-    remote_images: bool = False
-    """Follow image addresses in replies: https, to public addresses only; and the API's own."""
-    svg: bool = False
-    """Accept SVG images, which are text and no pixels."""
-    hedge: LaterSwitch = False
-    """Send a straggler again. Not supported yet."""
-    idempotency_header: HeaderName | None = None
-    """A header by which the provider knows a request that it had before, such as Idempotency-Key,
-    so that a second try after a lost reply costs nothing. X-OpenRouter-Cache: its own cache."""
-    allow_http: bool = False
-    """Allow plain http to another machine; no key is sent there."""
-    simulator: Simulation | None = None
-    """Make this the embedded provider, with these settings."""
-
-    @property
-    def sends_key(self) -> bool:
-        """Whether a key may travel to this address: by TLS, or not leave the machine."""
-        return is_private(self.base_url or "")
-
-    @property
-    def key_place(self) -> str | None:
-        """The variable, file or program that has the key, None where none is named."""
-        program = self.api_key_command[0] if self.api_key_command else None
-        return self.api_key_env or self.api_key_file or program
+    profile: Word
+    """A shipped profile, or a path to one."""
+    weight: Positive = 1.0
+    """Of two that are free, the one with less in flight for its weight is asked."""
 
 
-def _kind(value: Any) -> str | None:
-    """The tag of a union's member; tags stand in angle brackets and are no keys."""
-    if isinstance(value, dict | Spec):
-        return "<mapping>"
-    return "<text>" if isinstance(value, str) else "<list>" if isinstance(value, list) else None
+def _kind_of_member(value: Any) -> str | None:
+    if isinstance(value, MemberSpec) or (isinstance(value, dict) and "profile" in value):
+        return "<member>"
+    return None if isinstance(value, list | tuple) else kind_of(value)
 
 
 Prompt = Annotated[
     Annotated[Written, Tag("<text>")] | Annotated[RowSpec, Tag("<mapping>")],
     Discriminator(
-        _kind,
+        kind_of,
         custom_error_type="prompt_type",
         custom_error_message="must be text, or a mapping with a `prompt`",
     ),
@@ -261,19 +169,30 @@ Prompts = Annotated[
     Annotated[tuple[Prompt, ...], Field(min_length=1), Tag("<list>")]
     | Annotated[PromptFile, Tag("<mapping>")],
     Discriminator(
-        _kind,
+        kind_of,
         custom_error_type="mistake",
         custom_error_message="must be a list of prompts, or a file such as {file: prompts.tsv}",
+    ),
+]
+Member = Annotated[
+    Annotated[Word, Tag("<text>")]
+    | Annotated[MemberSpec, Tag("<member>")]
+    | Annotated[ProfileSpec, Tag("<mapping>")],
+    Discriminator(
+        _kind_of_member,
+        custom_error_type="mistake",
+        custom_error_message="must be a name, a path to a profile, {profile: NAME, weight: 2}, or a"
+        " profile",
     ),
 ]
 Provider = Annotated[
     Annotated[Word, Tag("<text>")]
     | Annotated[ProfileSpec, Tag("<mapping>")]
-    | Annotated[LaterPool, Tag("<list>"), WithJsonSchema({"type": "array"})],
+    | Annotated[tuple[Member, ...], Field(min_length=1, max_length=64), Tag("<list>")],
     Discriminator(
-        _kind,
+        kind_of,
         custom_error_type="mistake",
-        custom_error_message="must be a name, a path to a profile, or a profile",
+        custom_error_message="must be a name, a path to a profile, a profile, or a list of them",
     ),
 ]
 
@@ -284,8 +203,8 @@ class JobSpec(Spec):
     name: Name | None = None
     """The job's name, the file's where it is not given; images go to outputs/<name>/."""
     provider: Provider = "simulator"
-    """A shipped profile (knox, openrouter, openai-images, local, simulator), a path to one, or
-    one written here."""
+    """A shipped profile (knox, openrouter, openai-images, local, simulator), a path to one, one
+    written here, or a list of them: a pool."""
     model: Word | None = None
     """The model; the profile's where it is not given."""
     prompts: Prompts

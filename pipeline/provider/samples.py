@@ -7,7 +7,7 @@ a header asks for that: right for a request whose reply was lost, wrong for a se
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.provider.repeats import is_cache
 
@@ -27,12 +27,38 @@ def asks_for_cache(headers: Mapping[str, str]) -> bool:
     )
 
 
-class DistinctSamples:
-    """A provider, asked so that no two samples are the same request; a retry still is."""
+class _Asked:
+    """A provider, asked in its dialect."""
 
     def __init__(self, provider: Provider) -> None:
         """``provider``: the dialect to ask in."""
         self._provider = provider
+
+    def reader_of(self, reply: Reply, task: Task) -> Reader:
+        """As the dialect does."""
+        return self._provider.reader_of(reply, task)
+
+    def failure_of(self, broken: Broken) -> Failure:
+        """As the dialect does."""
+        return self._provider.failure_of(broken)
+
+
+class Adding(_Asked):
+    """A provider whose requests carry parameters of its own."""
+
+    def __init__(self, provider: Provider, params: Mapping[str, Any]) -> None:
+        """``params``: what is sent where a task does not say otherwise."""
+        super().__init__(provider)
+        self._params = params
+
+    def request_for(self, task: Task) -> Request:
+        """The request, with what this provider adds."""
+        params = {**self._params, **task.params}
+        return self._provider.request_for(replace(task, params=params))
+
+
+class DistinctSamples(_Asked):
+    """A provider, asked so that no two samples are the same request; a retry still is."""
 
     def request_for(self, task: Task) -> Request:
         """The request, with a ``session_id`` of the sample's own from the second sample on.
@@ -43,11 +69,3 @@ class DistinctSamples:
             session = f"{task.params.get('session_id', 'sample')}-{task.sample}"
             task = replace(task, params={**task.params, "session_id": session})
         return self._provider.request_for(task)
-
-    def reader_of(self, reply: Reply, task: Task) -> Reader:
-        """As the dialect does."""
-        return self._provider.reader_of(reply, task)
-
-    def failure_of(self, broken: Broken) -> Failure:
-        """As the dialect does."""
-        return self._provider.failure_of(broken)

@@ -164,7 +164,7 @@ def test_where_no_key_may_travel_no_command_is_run(tmp_path: Path) -> None:
 
 def test_a_run_asks_once_and_only_when_it_needs_to(tmp_path: Path) -> None:
     script = f"open('runs', 'a').write('x'); print('{PRINTED}')"
-    keyhole = Keyhole(chosen(tmp_path, script), os.environ)
+    keyhole = Keyhole([chosen(tmp_path, script)], os.environ)
     assert not (tmp_path / "runs").exists()
     assert keyhole.look() is keyhole.look()
     assert (tmp_path / "runs").read_text() == "x"

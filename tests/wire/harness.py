@@ -230,7 +230,9 @@ async def _drive(job: Job, seen: Seen) -> None:
     )
     key = key_of(job.chosen, _ENVIRON)
     with asked(job, lambda _: None) as wish, Folder(Path(job.out), terms) as store:
-        driver = Driver(Run(job=job, folder=store, key=key, observer=seen, models=wish.plan.models))
+        keys = {job.chosen.name: key}
+        run = Run(job=job, folder=store, keys=keys, observer=seen, models=wish.plan.models)
+        driver = Driver(run)
         seen.stop = await driver.drive(Wanted(wish, store.ledger).owed())
 
 

@@ -1,0 +1,133 @@
+"""A job's providers, connected: what asks each of them, its gate, and what it lists."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from pipeline.app import catalog
+from pipeline.app.asking import mark_for, provider_for, sayable_for
+from pipeline.engine.routes import Route
+from pipeline.engine.worker import Worker
+from pipeline.job.environment import proxy_for
+from pipeline.limit.gate import Gate
+from pipeline.provider.catalog import Catalog
+from pipeline.provider.http import Address, Http, Patience
+from pipeline.provider.remote import Remote
+from pipeline.provider.simulator.child import running
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+    from contextlib import AsyncExitStack
+
+    from pipeline.core.model import Image, Secret
+    from pipeline.job.job import Chosen, Job
+    from pipeline.job.profile_spec import LimitsSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lane:
+    """One provider, connected; ``listed``: the models it says it has."""
+
+    chosen: Chosen
+    route: Route
+    listed: Catalog
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """What a connection needs beside the job. ``keys``: by the name of whose they are.
+
+    ``asks_for_lists``: whether providers are asked for their models. ``problem_of``: as the worker
+    has it, where the job wants it.
+    """
+
+    stack: AsyncExitStack
+    keys: Mapping[str, Secret | None]
+    asks_for_lists: bool
+    problem_of: Callable[[Image], Awaitable[str | None]] | None
+
+
+async def connected(job: Job, chosen: Chosen, means: Means) -> Lane:
+    """Open the way to one of the job's providers, for as long as the stack of ``means`` lasts."""
+    profile, key = chosen.profile, means.keys.get(chosen.name)
+    base_url = profile.base_url or ""
+    if profile.simulator:
+        base_url = await means.stack.enter_async_context(running(profile.simulator))
+    address = Address(
+        base_url=base_url, key=key, headers=profile.headers, proxy=proxy_for(base_url)
+    )
+    patience = Patience(
+        connect_s=job.timeouts.connect,
+        idle_s=job.timeouts.idle,
+        total_s=job.timeouts.total,
+        most_body_bytes=profile.max_body,
+    )
+    http = await means.stack.enter_async_context(Http(address, patience))
+    links = Remote(address, patience) if profile.remote_images else None
+    listed = Catalog()
+    if means.asks_for_lists and not chosen.is_simulated:
+        listed = await catalog.known(http, base_url=base_url, key=key, dialect=profile.dialect)
+    worker = Worker(
+        provider=provider_for(
+            profile,
+            mask=_masking(means.keys.values()),
+            gives=listed.gives,
+            adds=profile.params if job.others else {},
+        ),
+        transport=http,
+        links=await means.stack.enter_async_context(links) if links else None,
+        problem_of=means.problem_of,
+        mark=mark_for(profile),
+    )
+    route = Route(
+        name=chosen.name,
+        attempt=worker.attempt,
+        gate=_gate(profile.limits if job.others else job.limits),
+        serves=sayable_for(profile),
+        weight=chosen.weight,
+        hedges=profile.hedge,
+    )
+    return Lane(chosen=chosen, route=route, listed=listed)
+
+
+def overall_limits(job: Job) -> LimitsSpec:
+    """The limits of all of a job's providers together; as many at once as they take, if unsaid."""
+    if not job.others or "concurrency" in job.limits.model_fields_set:
+        return job.limits
+    most = sum(chosen.profile.limits.concurrency for chosen in job.pool)
+    return job.limits.model_copy(update={"concurrency": most})
+
+
+def overall_gate(job: Job) -> Gate | None:
+    """A gate before all of a job's providers, where there are several."""
+    return _gate(overall_limits(job)) if job.others else None
+
+
+def doubts(lanes: Collection[Lane], models: Collection[str]) -> Iterator[str]:
+    """What the lists have against ``models`` that not one of them has."""
+    for model in models:
+        if all(lane.listed.doubt(model) for lane in lanes):
+            lane = next(iter(lanes))
+            yield from catalog.doubts(lane.listed, [model], lane.chosen)
+
+
+def all_listed(lanes: Collection[Lane]) -> Catalog:
+    """The models that any of them lists."""
+    return replace(Catalog(), models=tuple(model for lane in lanes for model in lane.listed.models))
+
+
+def _gate(limits: LimitsSpec) -> Gate:
+    return Gate(concurrency=limits.concurrency, requests_per_minute=limits.requests_per_minute)
+
+
+def _masking(keys: Collection[Secret | None]) -> Callable[[str], str]:
+    """What takes every key out of a text: a gateway may quote another one's."""
+    known = [key for key in keys if key]
+
+    def mask(text: str) -> str:
+        for key in known:
+            text = key.masked_in(text)
+        return text
+
+    return mask
