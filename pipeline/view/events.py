@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.model import Made
-from pipeline.core.ports import Draining, Held, LeftOut, Settled, TriedAgain
+from pipeline.core.ports import Draining, Held, LeftOut, RouteClosed, Settled, TriedAgain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,8 +29,8 @@ def object_of(event: Event) -> dict[str, Any] | None:
             }
         case Held(wait_s=wait_s):
             return {"event": "waiting", "wait_s": round(wait_s, 3)}
-        case LeftOut(model=model, reason=reason):
-            return {"event": "left_out", "model": model, "reason": reason}
+        case LeftOut() | RouteClosed():
+            return _left_out(event)
         case Draining(reason=reason, in_flight=in_flight, grace_s=grace_s):
             return {
                 "event": "draining",
@@ -40,6 +40,12 @@ def object_of(event: Event) -> dict[str, Any] | None:
             }
         case _:
             return None
+
+
+def _left_out(event: LeftOut | RouteClosed) -> dict[str, Any]:
+    if isinstance(event, LeftOut):
+        return {"event": "left_out", "model": event.model, "reason": event.reason}
+    return {"event": "provider_left_out", "provider": event.route, "reason": event.reason}
 
 
 def _settled(record: Mapping[str, Any], *, is_made: bool) -> dict[str, Any]:

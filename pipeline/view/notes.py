@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline.core.model import Failed
-from pipeline.core.ports import Draining, Held, LeftOut, Settled, TriedAgain
+from pipeline.core.ports import Draining, Held, LeftOut, RouteClosed, Settled, TriedAgain
 from pipeline.view.wording import count, duration, printable
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ class Notes:
             case Held(wait_s=wait_s) if self._is_worth_telling(wait_s, now):
                 return f"the provider asks to wait {duration(wait_s)}; waiting, nothing is lost"
             case LeftOut(model=model, reason=reason):
+                return f"the run goes on without {printable(model)}: {printable(reason)}"
+            case RouteClosed(route=model, reason=reason):
                 return f"the run goes on without {printable(model)}: {printable(reason)}"
             case Draining():
                 return _of_a_drain(event)

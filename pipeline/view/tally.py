@@ -8,7 +8,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pipeline.core.model import Made
-from pipeline.core.ports import Back, Draining, Held, LeftOut, Sent, Settled, TriedAgain
+from pipeline.core.ports import (
+    Back,
+    Draining,
+    Held,
+    LeftOut,
+    RouteClosed,
+    Sent,
+    Settled,
+    TriedAgain,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -142,7 +151,7 @@ class Tally:
                 self._settle(receipt, now)
             case Draining(in_flight=in_flight):
                 self.in_flight = in_flight
-            case Held() | LeftOut():
+            case Held() | LeftOut() | RouteClosed():
                 pass
 
     def images_per_s(self, now: float) -> float:
