@@ -9,7 +9,7 @@ from pipeline.app import catalog
 from pipeline.app.asking import mark_for, provider_for, sayable_for
 from pipeline.engine.routes import Route
 from pipeline.engine.worker import Worker
-from pipeline.job.environment import proxy_for
+from pipeline.job.environment import environment, proxy_for
 from pipeline.limit.gate import Gate
 from pipeline.provider.catalog import Catalog
 from pipeline.provider.http import Address, Http, Patience
@@ -53,7 +53,7 @@ async def connected(job: Job, chosen: Chosen, means: Means) -> Lane:
     profile, key = chosen.profile, means.keys.get(chosen.name)
     base_url = profile.base_url or ""
     if profile.simulator:
-        base_url = await means.stack.enter_async_context(running(profile.simulator))
+        base_url = await means.stack.enter_async_context(running(profile.simulator, environment()))
     address = Address(
         base_url=base_url, key=key, headers=profile.headers, proxy=proxy_for(base_url)
     )

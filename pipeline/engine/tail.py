@@ -132,8 +132,8 @@ class Tail:
         wait_s = inf
         if self._n_hedges >= _HEDGES_AT_LEAST + _SHARE_OF_HEDGES * self._n_back:
             return None, wait_s
-        oldest = sorted(filter(_may_be_hedged, self._flights), key=lambda one: one.left_at)
-        for n_slower, flight in enumerate(oldest):
+        newest = {flight.errand: flight for flight in self._flights if _may_be_hedged(flight)}
+        for n_slower, flight in enumerate(newest.values()):
             usual = self._usual.get((flight.route, flight.errand.task.model))
             straggles_s = usual.straggles_after_s(n_slower) if usual else None
             if straggles_s is None:

@@ -241,7 +241,6 @@ Samples = Annotated[int, Field(ge=1, le=10_000)]
 # Room for `seed + k` in the 64 bits a JSON number can count on.
 Seed = Annotated[int, Field(ge=-(2**63), le=2**63 - 10_001)]
 Later = Annotated[Any, AfterValidator(_later)]
-LaterSwitch = Annotated[bool, AfterValidator(_later)]
 Name = Annotated[str, AfterValidator(_named)]
 Written = Annotated[str, AfterValidator(_written)]
 Word = Annotated[str, AfterValidator(_one_line)]

@@ -15,7 +15,6 @@ from pipeline.job.checks import (
     HeaderName,
     Headers,
     Later,
-    LaterSwitch,
     Params,
     Positive,
     Variable,
@@ -113,8 +112,9 @@ class ProfileSpec(Spec):
     """Follow image addresses in replies: https, to public addresses only; and the API's own."""
     svg: bool = False
     """Accept SVG images, which are text and no pixels."""
-    hedge: LaterSwitch = False
-    """Send a straggler again. Not supported yet."""
+    hedge: bool = False
+    """Send a straggler once more near the end, and take what comes first: only where a request
+    that is cancelled is not billed."""
     idempotency_header: HeaderName | None = None
     """A header by which the provider knows a request that it had before, such as Idempotency-Key,
     so that a second try after a lost reply costs nothing. X-OpenRouter-Cache: its own cache."""
