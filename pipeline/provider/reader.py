@@ -44,6 +44,7 @@ MOST_STREAM_BYTES = 32 * 1024 * 1024
 MOST_IMAGES = 100
 """Images that are taken from one reply; what comes behind them is left where it is."""
 _LONGEST_PAGE = 500
+_MOST_LINES = 20_000  # of one event
 _ONLY_LINKED = (
     "the reply gives the address of an image in its place: `remote_images: true` in the profile "
     "follows it"
@@ -223,9 +224,9 @@ class ReplyReader:
     def _take(self, data: bytes) -> None:
         if not data.strip() or data.strip() == DONE:
             return
-        document = parsed(data)
+        whole = parsed(data)
         # Some servers leave out the blank line between events.
-        documents = [document] if document is not None else map(parsed, data.split(b"\n"))
+        documents = [whole] if whole is not None else map(parsed, data.split(b"\n", _MOST_LINES))
         for document in documents:
             # Google's errors come as a list of one.
             one = document[0] if isinstance(document, list) and document else document
