@@ -41,6 +41,9 @@ _ADVICE = {
     errno.EMFILE: "raise `ulimit -n` or lower limits.concurrency, then run again",
     errno.EIO: "check the disk (its log says more), then run the same command again",
     errno.ELOOP: "a link stands in the way: the folder's own files must be real ones",
+    errno.EMLINK: "what stands there is no file of the folder's own, or has a second name: put a"
+    " copy in its place",
+    errno.ENXIO: "a pipe stands in the way: the folder's own files must be real ones",
     errno.ENOTDIR: "a link or a file stands where the output folder needs a directory of its own",
 }
 
@@ -190,10 +193,19 @@ class Disk:
             self._synced(self._calls.sync_content, fd)
 
     def open(self, name: str, flags: int) -> int:
-        """Open a file below the root, whose directory must be there."""
+        """Open a file below the root, whose directory must be there.
+
+        A pipe is not waited at. What is written to is a file with no other name elsewhere: behind
+        that it may be anybody's.
+        """
         with self._beneath(name) as (directory, last):
-            flags |= os.O_NOFOLLOW | os.O_CLOEXEC
-            return self._with_room(partial(self._calls.open, last, flags, 0o666, dir_fd=directory))
+            flags |= os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+            way = partial(self._calls.open, last, flags, 0o666, dir_fd=directory)
+            fd = self._with_room(way)
+        if _is_ours(os.fstat(fd), flags):
+            return fd
+        os.close(fd)
+        raise OSError(errno.EMLINK, os.strerror(errno.EMLINK))
 
     def close_file(self, fd: int) -> None:
         """Close it: for some filesystems the moment to say that a write was not taken."""
@@ -326,6 +338,11 @@ class Disk:
 def orphan_of(name: str) -> str:
     """A name of its own among the orphans for the file called ``name``."""
     return f"{ORPHANS}/{secrets.token_hex(4)}-{name.rsplit('/', 1)[-1][-60:]}"
+
+
+def _is_ours(there: os.stat_result, flags: int) -> bool:
+    is_written = flags & (os.O_WRONLY | os.O_RDWR)
+    return not is_written or (stat.S_ISREG(there.st_mode) and there.st_nlink <= 1)
 
 
 def _enter(at: int, name: str) -> int:

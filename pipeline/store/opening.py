@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from pipeline.errors import BadOutput, BadUsage, DiskTrouble
-from pipeline.store.durable import ORPHANS, PARTS, STATE, Disk, trouble
+from pipeline.store.durable import NEW_FILE, ORPHANS, PARTS, STATE, Disk, trouble
 from pipeline.store.manifest import MANIFEST
 
 if TYPE_CHECKING:
@@ -135,7 +135,8 @@ def probe(disk: Disk) -> None:
     """Do once what every image needs: create, write, sync, rename. Raises :class:`BadOutput`."""
     with usable(disk.root):
         for place in ("", f"{IMAGES}/") if disk.has(IMAGES) else ("",):
-            fd = disk.open(_PROBE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            disk.remove(_PROBE)
+            fd = disk.open(_PROBE, NEW_FILE)
             try:
                 disk.write_all(fd, b"probe")
                 disk.sync(fd)
