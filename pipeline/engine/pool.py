@@ -326,10 +326,10 @@ class Pool:
         )
 
     async def _settle(self, outcome: Outcome) -> None:
+        if stop := self._breaker.settled(outcome):
+            self.stop(stop)  # before it is kept, which takes a while: nothing more is to be sent
         receipt = await self._stages.store.keep(outcome)
         self._stages.observer.see(Settled(receipt=receipt))
-        if stop := self._breaker.settled(outcome):
-            self.stop(stop)
 
     def _course(self, errand: Errand, route: Route, latency_s: float) -> Course:
         finished_at = self._stages.clock.utc()
