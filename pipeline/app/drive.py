@@ -200,6 +200,7 @@ class Driver:
         guards = Guards(
             failures_in_a_row=job.stop.failures_in_a_row,
             grace_s=job.stop.grace_int,
+            failed_share=job.stop.failed_share,
             longest_reply_s=job.timeouts.total,
             n_models=len(self._run.models),
         )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 from pipeline.core.model import Failed, Failure, Outcome, Why
 from pipeline.core.ports import LeftOut
 from pipeline.engine.retry import LONGEST_HINT_S
+from pipeline.engine.stages import WINDOW
 from pipeline.errors import Guarded, Stop, Unreachable
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ class Breaker:
         self._observer = observer
         self._was_ever_answered = False
         self._n_failed_in_a_row = 0
+        self._last: deque[bool] = deque(maxlen=WINDOW)
         self.left_out: dict[str, Failure] = {}
 
     def brought_images(self) -> None:
@@ -60,13 +63,21 @@ class Breaker:
         """Count an outcome; too many in a row that failed by the provider's fault end the run."""
         if outcome.task.model in self.left_out:
             return None
-        if not (isinstance(outcome, Failed) and outcome.why.is_the_providers_fault):
-            self._n_failed_in_a_row = 0
-            return None
-        self._n_failed_in_a_row += 1
-        if self._n_failed_in_a_row < self._guards.failures_in_a_row:
+        is_their_fault = isinstance(outcome, Failed) and outcome.why.is_the_providers_fault
+        self._last.append(is_their_fault)
+        self._n_failed_in_a_row = self._n_failed_in_a_row + 1 if is_their_fault else 0
+        if not isinstance(outcome, Failed) or not (many := self._too_many()):
             return None
         return Guarded(
-            f"{self._n_failed_in_a_row} tasks in a row failed by the provider's fault "
-            f"(the last: {outcome.why}). Run again when it is well"
+            f"{many} failed by the provider's fault (the last: {outcome.why})."
+            " Run again when it is well"
         )
+
+    def _too_many(self) -> str | None:
+        """How many tasks failed, in words, where that is as many as end a run."""
+        if self._n_failed_in_a_row >= self._guards.failures_in_a_row:
+            return f"{self._n_failed_in_a_row} tasks in a row"
+        share, n_failed = self._guards.failed_share, sum(self._last)
+        if share is not None and len(self._last) == WINDOW and n_failed >= share * WINDOW:
+            return f"{n_failed} of the last {WINDOW} tasks"
+        return None

@@ -26,10 +26,15 @@ class Stages:
     overall: Gate | None = None
 
 
+WINDOW = 100
+"""Settled tasks of which a share is taken."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guards:
     """When to stop: ``failures_in_a_row`` settled by the provider's fault; drain ``grace_s``.
 
+    ``failed_share``: of the last :data:`WINDOW` settled tasks, by the provider's fault.
     ``longest_reply_s``: how long a reply may take; what is paid for is waited for that long.
     ``n_models``: how many the tasks ask for. The run goes on without one that cannot be served,
     until none is left.
@@ -37,5 +42,6 @@ class Guards:
 
     failures_in_a_row: int
     grace_s: float
+    failed_share: float | None = None
     longest_reply_s: float = 600.0
     n_models: int = 1

@@ -70,6 +70,9 @@ class StopSpec(Spec):
 
     failures_in_a_row: Count = 25
     """So many tasks in a row failed by the provider's fault end the run."""
+    failed_share: Annotated[float, Field(gt=0, le=1)] | None = None
+    """End the run once so large a share of the last hundred tasks failed by the provider's fault,
+    in a row or not; null never does."""
     grace_int: Positive = 60.0
     """Seconds that replies in flight are waited for after Ctrl-C."""
     grace_term: Positive = 8.0

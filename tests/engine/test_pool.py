@@ -113,6 +113,7 @@ class World:
         n_models: int = 1,
         budget: Budget | None = None,
         routes: Sequence[Route] = (),
+        guards: Guards | None = None,
     ) -> Pool:
         gate = Gate(concurrency=n_workers, requests_per_minute=per_minute)
         stages = Stages(
@@ -123,7 +124,7 @@ class World:
             observer=self,
             clock=self,
         )
-        guards = Guards(failures_in_a_row=4, grace_s=60, n_models=n_models)
+        guards = guards or Guards(failures_in_a_row=4, grace_s=60, n_models=n_models)
         return Pool(stages, guards, n_workers=n_workers)
 
     def seen(self, kind: type[Event]) -> list[Any]:
@@ -521,3 +522,14 @@ def test_a_cheaper_task_does_not_overtake_one_that_waits_for_room() -> None:
     budget = Budget(1.2, prices=prices)
     assert drive(world, lambda pool: pool.run(iter(tasks)), budget=budget)[0] is None
     assert [index for _, index in world.sent] == [0, 1, 2]
+
+
+def test_a_share_of_failures_ends_the_run_though_they_are_not_in_a_row() -> None:
+    world = World(lambda t, _: Failure(why=Why.LOST) if t.index % 2 else MADE)
+    guards = Guards(failures_in_a_row=25, grace_s=60, failed_share=0.5)
+    stop, _ = run(world, 500, guards=guards, caps=replace(CAPS, lost=1))
+    assert isinstance(stop, Guarded)
+    assert "50 of the last 100 tasks" in str(stop)
+    assert 100 <= len(world.settled) < 110
+    patient = Guards(failures_in_a_row=25, grace_s=60)
+    assert run(world, 200, guards=patient, caps=replace(CAPS, lost=1))[0] is None
