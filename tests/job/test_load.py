@@ -480,7 +480,6 @@ BAD_PROFILES = [
     (URL + 'api_key_command: "pass \'x"\n', 2, "api_key_command", "split into words"),
     (URL + 'api_key_command: ["a\\0b"]\n', 2, "api_key_command", "NUL"),
     (URL + "api_key_command: {a: b}\n", 2, "api_key_command", "list"),
-    (URL + "hedge: true\n", 2, "hedge", "not supported yet"),
     (URL + "idempotency_header: 'a b'\n", 2, "idempotency_header", "no name of a header"),
     (URL + "idempotency_header: Authorization\n", 2, "idempotency_header", "may carry a key"),
     (URL + "idempotency_header: Host\n", 2, "idempotency_header", "leave it out"),
