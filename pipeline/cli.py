@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 _UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 _AMOUNT = re.compile(r"\$?(\d+(\.\d*)?|\.\d+)", re.ASCII)
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)", re.ASCII)
+_COUNT = re.compile(r"[0-9]{1,18}")
+_LONGEST = 18  # characters of a number anybody means
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -158,7 +160,7 @@ def _add_plan(commands: _Commands) -> None:
 
 def _add_rerun(commands: _Commands) -> None:
     rerun = _command(commands, "rerun", "run failed tasks of an output folder again")
-    rerun.add_argument("folder", metavar="OUT", help="the output folder")
+    rerun.add_argument("folder", type=_folder, metavar="OUT", help="the output folder")
     rerun.add_argument(
         "--why", metavar="W,…", action="append", default=[], help="only those that failed so"
     )
@@ -171,13 +173,13 @@ def _add_rerun(commands: _Commands) -> None:
 
 def _add_status(commands: _Commands) -> None:
     status = _command(commands, "status", "how an output folder stands, also during a run")
-    status.add_argument("folder", metavar="OUT", help="the output folder")
+    status.add_argument("folder", type=_folder, metavar="OUT", help="the output folder")
     status.add_argument("--watch", action="store_true", help="every 2 s while a run goes on")
 
 
 def _add_verify(commands: _Commands) -> None:
     verify = _command(commands, "verify", "every line of an output folder against its images")
-    verify.add_argument("folder", metavar="OUT", help="the output folder")
+    verify.add_argument("folder", type=_folder, metavar="OUT", help="the output folder")
     verify.add_argument(
         "--repair", action="store_true", help="mend it; nothing that was paid for is deleted"
     )
@@ -186,7 +188,7 @@ def _add_verify(commands: _Commands) -> None:
 
 def _add_models(commands: _Commands) -> None:
     models = _command(commands, "models", "the provider's models that make images")
-    models.add_argument("--provider", metavar="NAME|FILE", help="default: simulator")
+    models.add_argument("--provider", type=_word, metavar="NAME|FILE", help="default: simulator")
     models.add_argument(
         "--refresh", action="store_true", help="ask again; else a list is kept for a day"
     )
@@ -194,7 +196,7 @@ def _add_models(commands: _Commands) -> None:
 
 def _add_doctor(commands: _Commands) -> None:
     doctor = _command(commands, "doctor", "check address, key and models of a provider")
-    doctor.add_argument("--provider", metavar="NAME|FILE", help="default: simulator")
+    doctor.add_argument("--provider", type=_word, metavar="NAME|FILE", help="default: simulator")
     doctor.add_argument("--model", metavar="M", help="default: the profile's")
     doctor.add_argument(
         "--spend", action="store_true", help="also make two images, plain and streamed"
@@ -203,7 +205,7 @@ def _add_doctor(commands: _Commands) -> None:
 
 def _add_simulate(commands: _Commands) -> None:
     simulate = _command(commands, "simulate", "the embedded provider as a server of its own")
-    simulate.add_argument("--port", type=int, metavar="N", default=8765, help="default: 8765")
+    simulate.add_argument("--port", type=_port, metavar="N", default=8765, help="default: 8765")
     simulate.add_argument(
         "--profile", metavar="F", default="simulator", help="a profile with a simulator section"
     )
@@ -236,12 +238,12 @@ def _tells(parser: argparse.ArgumentParser) -> None:
 
 def _reads_a_job(command: argparse.ArgumentParser) -> None:
     command.add_argument("job", metavar="JOB.yaml", help="the job file")
-    command.add_argument("--out", metavar="DIR", help="the output folder")
+    command.add_argument("--out", type=_word, metavar="DIR", help="the output folder")
     _overrides(command)
 
 
 def _overrides(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--provider", metavar="NAME|FILE", help="instead of the job's")
+    command.add_argument("--provider", type=_word, metavar="NAME|FILE", help="instead of the job's")
     command.add_argument(
         "--set",
         metavar="KEY=VALUE",
@@ -279,18 +281,41 @@ def _waits(command: argparse.ArgumentParser) -> None:
 
 def _seconds(text: str) -> float:
     parts = _DURATION.findall(text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time; write 90, 90s, 30m, 2h or 1h30m")
+    if len(text) > _LONGEST or not parts or "".join(map("".join, parts)) != text:
+        shown = repr(text[:40])
+        raise argparse.ArgumentTypeError(f"{shown} is no time; write 90, 90s, 30m, 2h or 1h30m")
     return sum(float(number) * _UNITS_S[unit] for number, unit in parts)
 
 
 def _dollars(text: str) -> float:
-    if not _AMOUNT.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no amount; write US dollars: 5 or 2.50")
+    if len(text) > _LONGEST or not _AMOUNT.fullmatch(text):
+        shown = repr(text[:40])
+        raise argparse.ArgumentTypeError(f"{shown} is no amount; write US dollars: 5 or 2.50")
     return float(text.removeprefix("$"))
 
 
 def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no count; write a whole number from 1 up")
+    if not _COUNT.fullmatch(text) or int(text) < 1:
+        raise argparse.ArgumentTypeError(
+            f"{text[:40]!r} is no count; write a whole number from 1 up"
+        )
     return int(text)
+
+
+def _port(text: str) -> int:
+    if not _COUNT.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no port; write a whole number")
+    return int(text)
+
+
+def _folder(text: str) -> str:
+    if max(len(os.fsencode(part)) for part in _word(text).split("/")) > 255 or len(text) > 4000:
+        raise argparse.ArgumentTypeError("no folder has a name as long as this")
+    return text
+
+
+def _word(text: str) -> str:
+    # An unset variable of a shell script, most likely: nothing else is taken in its place.
+    if not text.strip():
+        raise argparse.ArgumentTypeError("is blank: say which, or leave the flag out")
+    return text

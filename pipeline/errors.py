@@ -19,8 +19,16 @@ A failed attempt is no exception: it is a :class:`pipeline.core.model.Failure`, 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import ClassVar
+
+# Controls of both sets, what ends a line, what cannot be seen or turns the direction of writing
+# (CVE-2021-42574), and halves of surrogate pairs.
+_UNSEEN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
+)
+_LONG = re.compile(r"(\S{200})\S{101,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +46,18 @@ class Fault:
     what: str
 
     def __str__(self) -> str:
-        """``file:line:col: key: what``, leaving out what is not known."""
+        """``file:line:col: key: what`` in one line, leaving out what is not known."""
         place = ":".join([self.file, *(str(n) for n in (self.line, self.col) if n)])
-        return ": ".join(part for part in (place, self.key, self.what) if part)
+        said = (_LONG.sub(r"\1…", part) for part in (self.key, self.what))
+        return visible(": ".join(part for part in (place, *said) if part))
+
+
+def visible(text: str) -> str:
+    """``text`` without power over a terminal: what cannot be seen is spelled out.
+
+    A file's name, a key and a value are other people's words.
+    """
+    return _UNSEEN.sub(lambda match: ascii(match[0])[1:-1], text)
 
 
 class Stop(Exception):

@@ -34,10 +34,17 @@ def load_job(
     Raises :class:`BadJob` or :class:`BadProfile` with every fault found, :class:`BadUsage` for a
     setting without ``=``, :class:`DiskTrouble` where the folder cannot be read.
     """
-    if (Path(path) / JOB).is_file():
+    if _is_file(Path(path) / JOB):
         what = f"cannot read the job: it is a folder (did you mean {Path(path) / JOB}?)"
         raise BadJob([Fault(str(path), 0, 0, "", what)])
     return load.load_job(path, overrides=overrides, environ=environ, home=_home_of(Path(path)))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name beyond all bounds: reading the job tells
+        return False
 
 
 def _home_of(file: Path) -> Home | None:

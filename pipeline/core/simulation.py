@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
@@ -187,6 +188,15 @@ def flaws_of(simulation: Simulation) -> tuple[str, ...]:
     return (*_flaws_of_numbers(simulation), *_flaws_of_words(simulation))
 
 
+def _flaws_of_share(place: str, share: float, named_at: str, name: str) -> Iterator[str]:
+    if name not in FAULTS:
+        near = difflib.get_close_matches(name, FAULTS, n=1)
+        known = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(FAULTS)}"
+        yield f"{named_at}: there is no fault {name!r}; {known}"
+    if not 0 <= share <= 1:
+        yield f"{place}: must be a share from 0 to 1"
+
+
 _POSITIVE = frozenset({"requests_per_minute", "burst", "concurrency", "keep_alive_s"})
 _FROM_ZERO = frozenset({"latency_s", "latency_p99_s", "retry_after_s", "cost_usd"})
 
@@ -214,12 +224,9 @@ def _flaws_of_words(simulation: Simulation) -> Iterator[str]:
         yield f"image_size: must read like 512x512, each edge at most {_LONGEST_EDGE}"
     if simulation.images not in ("drawn", "prebuilt"):
         yield "images: must be drawn or prebuilt"
-    shares = [(f"faults.{name}", name, share) for name, share in simulation.faults.items()]
-    rules = [(f"rules[{n}].rate", rule.fault, rule.rate) for n, rule in enumerate(simulation.rules)]
-    for place, name, share in (*shares, *rules):
-        if name not in FAULTS:
-            yield f"{place}: there is no fault {name!r}; there are {', '.join(FAULTS)}"
-        if not 0 <= share <= 1:
-            yield f"{place}: must be a share from 0 to 1"
+    for name, share in simulation.faults.items():
+        yield from _flaws_of_share(f"faults.{name}", share, f"faults.{name}", name)
+    for n, rule in enumerate(simulation.rules):
+        yield from _flaws_of_share(f"rules[{n}].rate", rule.rate, f"rules[{n}].fault", rule.fault)
     if sum(simulation.faults.values()) > 1:
         yield "faults: the shares add up to more than 1"

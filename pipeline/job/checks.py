@@ -40,6 +40,8 @@ _OWN_PARAMS = {
     "model": "`model:` of the job, or of a row",
     "messages": "`prompts:` and `template:`",
 }
+# What no name, address or path of a person holds: controls, ends of lines, turns of direction.
+_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 MOST_REFERENCES = 16
 
 
@@ -71,7 +73,7 @@ def _written(value: str) -> str:
 
 
 def _one_line(value: str) -> str:
-    if strange := re.search(r"[\x00-\x1f\x7f]", _written(value)):
+    if strange := _UNSEEN.search(_written(value)):
         raise mistake(f"holds the control character {strange[0]!r}: remove it")
     return value
 
@@ -100,7 +102,7 @@ def _listed(value: Any) -> Any:
 
 def _path(value: str) -> str:
     try:
-        naming.Naming.of(value)
+        naming.Naming.of(_written(value))
     except BadTemplate as bad:
         raise mistake(str(bad)) from None
     return value
@@ -108,7 +110,7 @@ def _path(value: str) -> str:
 
 def _literal(value: Any) -> Any:
     """A plain number where text is meant (``image_size: 512``) is its own text."""
-    return str(value) if type(value) is int else value
+    return shown(value) if isinstance(value, int | float) else value
 
 
 def _ratio(value: str) -> str:

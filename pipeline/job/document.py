@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pipeline.errors import Fault
 from pipeline.job.job import Place
+from pipeline.job.template import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 MOST_DEPTH = 64
 MOST_ALIASED = 100_000
+MOST_VALUES = 250_000
+"""As many values as a document may hold: with their places, they take some 100 MB."""
 
 _NULL = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOLEAN = {
@@ -85,12 +88,12 @@ class Document:
         return Fault(*self.place_of(path), ".".join(map(str, path)), what)
 
 
-def build(events: Iterator[Event], file: str) -> Document:
+def build(events: Iterator[Event], file: str, *, most_values: int = MOST_VALUES) -> Document:
     """The one document in ``events``; what is wrong but can be passed over is in ``faults``.
 
-    Raises :class:`Unreadable`, also for nesting, aliases and tags beyond the guards.
+    Raises :class:`Unreadable`, also for nesting, aliases, values and tags beyond the guards.
     """
-    builder = _Builder(events, file)
+    builder = _Builder(events, file, most_values)
     if next(events, None) is None:
         raise Unreadable(1, 1, "the file is empty")
     builder.document.value = builder.value(next(events), (), 0)
@@ -102,8 +105,9 @@ def build(events: Iterator[Event], file: str) -> Document:
 class _Builder:
     """Folds events into values; recursion is as deep as the document, at most 64."""
 
-    def __init__(self, events: Iterator[Event], file: str) -> None:
+    def __init__(self, events: Iterator[Event], file: str, most_values: int) -> None:
         self._events = events
+        self._most_values = most_values
         self._anchors: dict[str, tuple[Any, int]] = {}
         self._n_built = 0
         self._n_aliased = 0
@@ -126,12 +130,14 @@ class _Builder:
             self._anchors[event.anchor] = value, self._n_built - before
         return value
 
-    @staticmethod
-    def _guard(event: Event, depth: int) -> None:
+    def _guard(self, event: Event, depth: int) -> None:
         if event.tag is not None:
-            raise Unreadable(event.line, event.col, f"the tag `{event.tag}` is not read: remove it")
+            raise _tagged(event)
         if depth >= MOST_DEPTH and event.kind in {"list", "mapping"}:
             raise Unreadable(event.line, event.col, f"nested more than {MOST_DEPTH} levels deep")
+        if self._n_built >= self._most_values:
+            what = f"more than {self._most_values:,} values: keep long lists in their own file"
+            raise Unreadable(event.line, event.col, what)
 
     def _aliased(self, event: Event) -> Any:
         if event.text not in self._anchors:
@@ -172,7 +178,9 @@ class _Builder:
 
     @staticmethod
     def _key(event: Event) -> str:
-        if event.kind != "scalar" or event.tag is not None:
+        if event.tag is not None:
+            raise _tagged(event)
+        if event.kind != "scalar":
             what = "a key is plain text; text that begins with `{` or `[` goes in quotes"
             raise Unreadable(event.line, event.col, what)
         if event.text == "<<" and event.is_plain:
@@ -194,7 +202,8 @@ class _Builder:
             value = plain(text)
             if _is_sound(value):
                 return value
-            self._note(path, f"{text[:40]} is too large a number: put it in quotes")
+            what = f"{shown(text)[1:-1]} is too large a number; where text is meant, quote it"
+            self._note(path, what)
         return 0
 
     def _doubtful(self, event: Event, path: Path) -> bool:
@@ -207,6 +216,11 @@ class _Builder:
 
     def _note(self, path: Path, what: str) -> None:
         self.document.faults.append(self.document.fault(path, what))
+
+
+def _tagged(event: Event) -> Unreadable:
+    tag = (event.tag or "").replace("tag:yaml.org,2002:", "!!")
+    return Unreadable(event.line, event.col, f"the tag `{tag}` is not read: remove it")
 
 
 def plain(text: str) -> Any:
@@ -240,6 +254,8 @@ def _is_sound(value: Any) -> bool:
 
 def with_setting(document: Document, path: Path, value: Any, place: Place) -> None:
     """Put ``value`` at ``path``, as if it stood there; raises ValueError where nothing can."""
+    if len(path) > MOST_DEPTH:
+        raise ValueError(f"nested more than {MOST_DEPTH} levels deep")
     mapping = document.value = dict(document.value)
     for depth, key in enumerate(path[:-1]):
         inner = mapping.get(key)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from pydantic import ValidationError
 
-from pipeline.errors import BadJob, BadProfile, BadUsage, Fault, Faulty
+from pipeline.errors import BadJob, BadOutput, BadProfile, BadUsage, Fault, Faulty
 from pipeline.job import document as documents
 from pipeline.job import naming, notation, resolve, review
 from pipeline.job.environment import environment
@@ -36,7 +36,9 @@ if TYPE_CHECKING:
 __all__ = ["freeze", "load_frozen", "load_job", "load_profile", "shipped_profiles"]
 
 _NOTHING = Overrides()
-_MOST_FROZEN_BYTES = 64 * 1024**2  # our own words for a job of 1 MiB may be longer than its
+_SHOWN = 120  # characters of a setting that is wrong
+_LONGER = 64  # our own words for a job of 1 MiB may be longer than its
+_LONGEST_PART, _LONGEST_PATH = 255, 3000  # bytes that file systems take, with room for our names
 
 
 def load_job(
@@ -51,7 +53,7 @@ def load_job(
     ``environ`` is the process's own where it is not given. ``home``: the output folder that the
     file is the frozen job of; where nothing else is said, a job of its name goes on there. Raises
     :class:`BadJob` or :class:`BadProfile` with every fault found, :class:`BadUsage` for a setting
-    without ``=``.
+    without ``=``, :class:`BadOutput` for an output folder that no file system has a name for.
     """
     return _Loading(os.fspath(path), overrides, environ, home=home).job()
 
@@ -93,7 +95,7 @@ class _Loading:
         self._environ = environment() if environ is None else environ
         self._folder = Path(source).parent
         self._home = home
-        self._document = _settings_in(source, _MOST_FROZEN_BYTES if home else notation.MOST_BYTES)
+        self._document = _settings_in(source, larger=_LONGER if home else 1)
 
     def job(self) -> Job:
         """The job; raises as :func:`load_job` does."""
@@ -102,7 +104,7 @@ class _Loading:
         spec, faults = self._spec()
         pool, of_profile = self._chosen(spec)
         of_profile += [fault for fault in faults if fault.key.startswith("provider.")]
-        if of_job := [fault for fault in faults if fault not in of_profile]:
+        if of_job := [fault for fault in faults if not fault.key.startswith("provider.")]:
             raise BadJob(in_order(of_job + of_profile))
         if spec is None or not pool or of_profile:
             raise BadProfile(in_order(of_profile))
@@ -168,7 +170,7 @@ class _Loading:
             source=self._source,
             folder=(self._home and self._home.seen_from) or absolute(self._folder),
             name=name,
-            out=absolute(from_home(self._out(spec, chosen, name))),
+            out=_usable(absolute(from_home(self._out(spec, chosen, name)))),
             prompts_path=absolute(Path(label)),
             prompts_label=label,
             lines=[place_of(("prompts", n)).line for n in range(n_listed)],
@@ -222,9 +224,9 @@ def _names_models(job: Job) -> bool:
     return all("model" in row.settings for row in rows)
 
 
-def _settings_in(source: str, most_bytes: int) -> Document:
+def _settings_in(source: str, *, larger: int) -> Document:
     try:
-        return notation.settings_in(source, most_bytes=most_bytes)
+        return notation.settings_in(source, example="prompts: [a red fox]", larger=larger)
     except OSError as error:
         what = f"cannot read the job: {error.strerror}"
         raise BadJob([Fault(source, 0, 0, "", what)]) from None
@@ -232,16 +234,28 @@ def _settings_in(source: str, most_bytes: int) -> Document:
         raise BadJob(bad.faults) from None
 
 
+def _usable(out: str) -> str:
+    """The output folder, unless no file system takes its name; raises :class:`BadOutput`."""
+    longest = max(len(os.fsencode(part)) for part in out.split("/"))
+    if longest > _LONGEST_PART or len(os.fsencode(out)) > _LONGEST_PATH:
+        what = "cannot be used as output folder: its name is too long; choose another with --out"
+        raise BadOutput(f"…{out[-80:]} {what}")
+    return out
+
+
 def _apply(document: Document, setting: str) -> None:
     """Lay ``key.path=value`` over the document."""
     key, equals, text = setting.partition("=")
-    place = Place(f"--set {setting}")
+    place = Place(f"--set {setting[:_SHOWN]}{'…' if len(setting) > _SHOWN else ''}")
     if not equals or not all(key.split(".")):
-        raise BadUsage(f"--set {setting}: write it as key.path=value, such as retry.attempts=3")
+        raise BadUsage(f"{place.file}: write it as key.path=value, such as retry.attempts=3")
     try:
-        given = notation.document_in(text.encode(errors="replace") or b"null", place.file)
+        setting.encode()  # of bytes that are no text nothing can be kept
+        given = notation.document_in(text.encode() or b"null", place.file)
         document.faults += (Fault(*place, key, fault.what) for fault in given.faults)
         documents.with_setting(document, tuple(key.split(".")), given.value, place)
+    except UnicodeEncodeError:
+        raise BadJob([Fault(*place, key, "is not UTF-8, and so no text")]) from None
     except Faulted as bad:
         raise BadJob([Fault(*place, key, fault.what) for fault in bad.faults]) from None
     except ValueError as bad:

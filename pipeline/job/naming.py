@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 255
 """What a file system allows one part of a path."""
+MOST_BYTES_IN_ALL = 1000
+"""As much of a path as leaves room for the output folder in front of it."""
 
 _MOST_OF_A_VALUE = 100
 _MOST_OF_A_SLUG = 80
@@ -89,7 +91,10 @@ class Naming:
     @property
     def may_be_too_long(self) -> bool:
         """Whether a part can pass 255 bytes, so that every path has to be looked at."""
-        sizes = "".join(_worst_of(piece) for piece in self.stem.pieces).split("/")
+        longest = "".join(_worst_of(piece) for piece in self.stem.pieces)
+        if len(longest.encode()) + _ROOM_FOR_THE_END > MOST_BYTES_IN_ALL:
+            return True
+        sizes = longest.split("/")
         return any(len(part.encode()) + _ROOM_FOR_THE_END > MOST_BYTES for part in sizes)
 
     def _pairs(self) -> Iterator[tuple[str | Slot, str | Slot]]:
@@ -112,6 +117,8 @@ class Naming:
                     f"`{part[:40]}…` is longer than {MOST_BYTES} bytes, its end included: up to "
                     f"`-{_LATE_IMAGE}.{_LONG_EXTENSION}` where a reply has several images"
                 )
+        if len(path.encode()) > MOST_BYTES_IN_ALL:
+            raise BadTemplate(f"`{path[:40]}…` is longer than {MOST_BYTES_IN_ALL:,} bytes in all")
         return "/".join(parts)
 
     def check(self, task: Task) -> None:
@@ -201,10 +208,12 @@ def _check_width(piece: str | Slot) -> None:
 def _check_part(part: str, *, is_first: bool) -> None:
     if is_first and part.casefold() == ".state":
         raise BadTemplate("nothing is kept below `.state/`: choose another folder")
-    if not part or part.startswith("."):
+    if not part or part.startswith(".") or (is_first and part == "~"):
+        odd = f"`{part}` has no place in it" if part else "a name is missing beside a `/`"
         raise BadTemplate(
-            "a path is relative, stays inside the output folder and ends in a file name: "
-            f"`{part or '/'}` has no place in it"
+            f"a path is relative, stays inside the output folder and ends in a file name: {odd}"
         )
-    if "\\" in part or any(unicodedata.category(c) in _HIDDEN for c in part):
-        raise BadTemplate("a path holds no backslash and no control character: use `/`")
+    if "\\" in part:
+        raise BadTemplate("a path holds no backslash: write `/` between folders")
+    if hidden := [c for c in part if unicodedata.category(c) in _HIDDEN]:
+        raise BadTemplate(f"a path cannot hold {hidden[0]!r}, which nobody sees: remove it")

@@ -30,6 +30,20 @@ _UNPRINTABLE = re.compile(
     r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufdcf\ufdf0-\ufffd\U00010000-\U0010ffff]"
 )
 
+# What libyaml says of the commonest slips, and what it means.
+_SAYS = {
+    "cannot start any token": "text that begins with `{at}` goes in quotes",
+    "unexpected end of stream": "this quote is never closed",
+    "did not find expected ',' or ']'": "this `[` is never closed, or a comma is missing behind it",
+    "did not find expected ',' or '}'": "this `{{` is never closed, or text in it that holds `{{`, "
+    "`,` or `: ` lacks its quotes",
+    "did not find expected key": "this line stands out of line with those above it: indent it as "
+    "they are, or put text that holds quotes or brackets into quotes",
+    "could not find expected ':'": "this line is no `key: value`: a colon and a space are missing",
+    "mapping values are not allowed": "a second `: ` in one line: put the text that holds it into "
+    "quotes",
+}
+
 
 class Faulted(Exception):
     """What a file has wrong, before it is known whose exit code that is."""
@@ -40,22 +54,24 @@ class Faulted(Exception):
         self.faults = faults
 
 
-def settings_in(file: str, *, most_bytes: int = MOST_BYTES) -> Document:
+def settings_in(file: str, *, example: str, larger: int = 1) -> Document:
     """The mapping in ``file``, its own ``faults`` still to be raised.
 
+    ``example``: a setting that could stand there; ``larger``: so many times the usual size is read.
     Raises :class:`Faulted` where there is no mapping, OSError where the file cannot be read.
     """
-    document = document_in(_bytes_of(file, most_bytes), file)
+    document = document_in(_bytes_of(file, larger * MOST_BYTES), file, larger=larger)
     if not isinstance(document.value, dict):
-        what = "must be a mapping of settings, such as `prompts: [a red fox]`"
+        what = f"must be a mapping of settings, such as `{example}`{_no_space(document.value)}"
         raise Faulted([Fault(file, 1, 1, "", what)])
     return document
 
 
-def document_in(data: bytes, file: str) -> Document:
+def document_in(data: bytes, file: str, *, larger: int = 1) -> Document:
     """The document in ``data``, called ``file``; raises :class:`Faulted`."""
+    most_values = larger * documents.MOST_VALUES
     try:
-        return documents.build(_events_in(_text_of(data)), file)
+        return documents.build(_events_in(_text_of(data)), file, most_values=most_values)
     except Unreadable as bad:
         raise Faulted([Fault(file, bad.line, bad.col, "", bad.what)]) from None
 
@@ -66,16 +82,28 @@ def text_of(mapping: Mapping[str, Any]) -> str:
     return text
 
 
+def _no_space(value: Any) -> str:
+    is_pressed = isinstance(value, str) and re.match(r"\w+:\S", value)
+    return "; a space follows the `:` of a key" if is_pressed else ""
+
+
 def _bytes_of(file: str, most_bytes: int) -> bytes:
     with Path(file).open("rb") as opened:
         data = opened.read(most_bytes + 1)
     if len(data) > most_bytes:
-        what = f"larger than {most_bytes:,} bytes: keep long lists of prompts in their own file"
+        what = f"larger than {most_bytes:,} bytes: keep long lists in their own file"
         raise Faulted([Fault(file, 0, 0, "", what)])
     return data
 
 
+def is_utf16(data: bytes) -> bool:
+    """Whether this is how a text in UTF-16 begins, with its mark or without."""
+    return data[:2] in {b"\xff\xfe", b"\xfe\xff"} or data[:2].count(0) == 1
+
+
 def _text_of(data: bytes) -> str:
+    if is_utf16(data):
+        raise Unreadable(1, 0, "is UTF-16: save the file as UTF-8")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as bad:
@@ -94,7 +122,7 @@ def _events_in(text: str) -> Iterator[Event]:
             if said := _said(event):
                 yield said
     except yaml.MarkedYAMLError as bad:
-        raise _unreadable(bad) from None
+        raise _unreadable(bad, text) from None
 
 
 def _said(event: yaml.Event) -> Event | None:
@@ -116,14 +144,18 @@ def _said(event: yaml.Event) -> Event | None:
     return None
 
 
-def _unreadable(bad: yaml.MarkedYAMLError) -> Unreadable:
+def _unreadable(bad: yaml.MarkedYAMLError, text: str) -> Unreadable:
     """The parser's complaint; what was opened and never closed is placed where it was opened."""
     is_open = bad.context and re.search("quoted|flow|simple key", bad.context)
     mark = (bad.context_mark if is_open else None) or bad.problem_mark or bad.context_mark
-    is_tab = re.search("tab character|cannot start any token", str(bad.problem))
-    tab = ": indent with spaces, not tabs" if is_tab else ""
-    what = f"not YAML: {bad.context or ''} {bad.problem}{tab}".replace("  ", " ")
-    return Unreadable(mark.line + 1, mark.column + 1, what) if mark else Unreadable(0, 0, what)
+    what = f"{bad.context or ''} {bad.problem}".strip()
+    if not mark:
+        return Unreadable(0, 0, f"not YAML: {what}")
+    line = text.split("\n", mark.line + 1)[mark.line : mark.line + 1] or [""]
+    at = line[0][mark.column : mark.column + 1]
+    says = next((says for phrase, says in _SAYS.items() if phrase in what), what)
+    says = says if at != "\t" else "a line is indented with spaces, not with tabs"
+    return Unreadable(mark.line + 1, mark.column + 1, f"not YAML: {says.format(at=at)}")
 
 
 def _as_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:

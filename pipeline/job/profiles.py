@@ -32,6 +32,9 @@ def load_profile(provider: str, *, place: Place | None = None, folder: str = "."
     ``place`` is where it was named, for the fault. Raises :class:`BadProfile`.
     """
     place = place or Place(f"provider {provider}")
+    if "://" in provider:
+        what = f"`{provider}` is an address: name a profile file that holds `base_url: {provider}`"
+        raise BadProfile([Fault(*place, "provider", what)])
     if "/" in provider or provider.endswith((".yaml", ".yml")):
         file = folder / from_home(provider)
         return _read(os.path.normpath(file), file.stem, absolute(file), place)
@@ -84,7 +87,7 @@ def _configs() -> Path:
 
 def _read(file: str, name: str, reference: str, place: Place) -> Chosen:
     try:
-        document = settings_in(file)
+        document = settings_in(file, example="base_url: https://api.example.com/v1")
         profile = _profile_of(document)
     except OSError as error:
         what = f"cannot read the profile {file}: {error.strerror}"
@@ -111,5 +114,7 @@ def _profile_of(document: Document) -> ProfileSpec:
 def in_order(faults: list[Fault]) -> list[Fault]:
     """The faults file by file and line by line; of one place and key, the first that was found."""
     files = list(dict.fromkeys(fault.file for fault in faults))
-    at = {(f.file, f.line, f.col, f.key): f for f in reversed(faults)}
+    at: dict[tuple[str, int, int, str], Fault] = {}
+    for fault in faults:
+        at.setdefault((fault.file, fault.line, fault.col, fault.key), fault)
     return sorted(at.values(), key=lambda f: (files.index(f.file), f.line, f.col))

@@ -12,7 +12,7 @@ from pipeline.job.checks import is_loopback, is_private
 from pipeline.job.mistakes import in_words
 from pipeline.job.rows import SETTINGS
 from pipeline.job.spec import DEFAULT_PATH, RowSpec
-from pipeline.job.template import BadTemplate, hint, shown
+from pipeline.job.template import BadTemplate, hint, known_names, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -35,6 +35,9 @@ TEMPLATE_NAMES = (
 _PLAIN_HTTP = (
     "is plain http to another machine: use https, or add `allow_http: true` (no key is sent there)"
 )
+_MOST_NAMED = 5
+_MANY_ENTRIES, _MOST_COMPARED = 1_000, 10_000_000
+_BEYOND = 10**30
 _TAKEN = frozenset({*naming.NAMES, "id"}) - {"model"}
 
 
@@ -128,23 +131,35 @@ def _included(matrix: Any) -> list[str]:
 
 
 def _of_axes(axes: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
-    n_products = 1
     for name, axis in axes.items():
         if what := _of_axis_name(name):
             yield ("matrix", name), what
         elif isinstance(axis, list):
-            n_products *= max(len(axis), 1)
             for n, value in enumerate(axis):
                 yield from _of_value(("matrix", name, n), name, value)
-    if n_products > MOST_TASKS:
-        yield (
-            ("matrix",),
-            f"{n_products:,} combinations: a plan has at most {MOST_TASKS:,} tasks",
-        )
+    if (n_products := _n_products(axes)) > MOST_TASKS:
+        number = f"{n_products:,}" if n_products < _BEYOND else f"more than {_BEYOND:,}"
+        yield ("matrix",), f"{number} combinations: a plan has at most {MOST_TASKS:,} tasks"
+
+
+def _n_products(axes: Mapping[str, Any]) -> int:
+    """How many combinations there are, counted until it does not matter any more."""
+    n_products = 1
+    for axis in axes.values():
+        n_products *= max(len(axis), 1) if isinstance(axis, list) else 1
+        if n_products >= _BEYOND:
+            break
+    return n_products
 
 
 def _of_entries(matrix: Mapping[str, Any], axes: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
+    n_products = _n_products(axes)
     for which in ("exclude", "include"):
+        n_entries = len(_entries(matrix, which))
+        if n_entries > _MANY_ENTRIES and n_entries * n_products > _MOST_COMPARED:
+            pairs = f"{n_entries:,} entries for {n_products:,} combinations"
+            advice = "use a prompt file with these as columns"
+            yield ("matrix", which), f"{pairs} are too many to compare: {advice}"
         for n, entry in _entries(matrix, which):
             if not entry:
                 yield ("matrix", which, n), "is empty: name at least one axis and its value"
@@ -207,6 +222,13 @@ def _of_text(path: Path, text: Any, known: Iterable[str]) -> Iterator[tuple[Path
         names = template.parse(text).names if isinstance(text, str) else ()
     except BadTemplate:
         return  # said already, with its place
-    for name in names:
-        if name not in known:
-            yield path, f"unknown name `{{{{{name}}}}}`{hint(name, known)}"
+    known = dict.fromkeys(known)
+    if unknown := [name for name in names if name not in known]:
+        yield path, "; ".join(unknown_name(name, known) for name in unknown[:_MOST_NAMED])
+
+
+def unknown_name(name: str, known: Iterable[str]) -> str:
+    """What is said of a name in a template that nothing is called."""
+    return (
+        f"unknown name `{{{{{name}}}}}`{hint(name, known) or f': there are {known_names(known)}'}"
+    )

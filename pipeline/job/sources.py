@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import re
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -14,13 +16,20 @@ import orjson
 from pipeline.errors import Fault
 from pipeline.job.cells import BadCells, records_of_csv, records_of_tsv
 from pipeline.job.job import Filed, Listed
+from pipeline.job.notation import is_utf16
 from pipeline.job.rows import SETTINGS, Row, checked
-from pipeline.job.template import hint
+from pipeline.job.template import hint, known_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_LONGEST_LINE = 16 * 1024**2
+_LONGEST_LINE = 4 * 1024**2
+_MOST_DEPTH = 64
+_MOST_UNREADABLE = 100_000
+_EXAMPLE = '{"prompt": "a red fox"}'
+_HALF = "it holds half of a surrogate pair, such as \\ud800, which is no text"
+_QUOTED = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"')
+_BRACKETS = re.compile(rb"[\[\]{}]")
 _EMPTY_IS_NOTHING = frozenset({*SETTINGS, "id"})
 
 
@@ -89,6 +98,9 @@ class _Reading:
             number += 1
             if number == 1:
                 line = line.removeprefix(b"\xef\xbb\xbf")
+                if is_utf16(line):
+                    self._note(number, "", "is UTF-16: save the file as UTF-8")
+                    return
             if len(line) == _LONGEST_LINE:
                 self._note(number, "", f"the line is longer than {_LONGEST_LINE:,} bytes")
                 return
@@ -100,6 +112,9 @@ class _Reading:
                 yield number, line.decode()
             except UnicodeDecodeError as bad:
                 self._note(number, "", _not_utf8(bad))
+                if len(self._faults) >= _MOST_UNREADABLE:
+                    self._note(number, "", "this is no text: the rest was not looked at")
+                    return
 
     def _of_txt(self, file: BinaryIO) -> Iterator[Row]:
         for number, text in self._texts(file):
@@ -125,12 +140,14 @@ class _Reading:
         columns = self._columns(header) if header else []
         if not columns:
             return
-        blank_at: list[int] = []  # blank lines count only where something follows
+        blank_at: list[range] = []  # blank lines count only where something follows
         for number, cells in records:
             if cells == []:
-                blank_at.append(number)
+                first = blank_at.pop().start if blank_at and blank_at[-1].stop == number else number
+                blank_at.append(range(first, number + 1))
                 continue
-            yield from (self._of_cells(line, columns, [""]) for line in blank_at)
+            for lines in blank_at:
+                yield from (self._of_cells(line, columns, [""]) for line in lines)
             blank_at.clear()
             yield self._of_cells(number, columns, cells)
 
@@ -140,8 +157,11 @@ class _Reading:
         if isinstance(cells, BadCells):
             self._note(number, "", str(cells))
             return []
+        if not cells:
+            self._note(number, "", "is blank, and the first line names the columns")
+            return []
         columns = [cell.strip() or f"column {n}" for n, cell in enumerate(cells, 1)]
-        repeated = sorted({name for name in columns if columns.count(name) > 1})
+        repeated = sorted(name for name, n in Counter(columns).items() if n > 1)
         for name in repeated:
             self._note(number, name, "two columns have this name: rename one")
         missing = [
@@ -150,7 +170,8 @@ class _Reading:
             if name is not None and name not in columns
         ]
         for key, name in missing:
-            near = hint(name, columns) or f": there are {', '.join(columns)}"
+            known = hint(name, columns) or f": there are {known_names(dict.fromkeys(columns))}"
+            near = _other_separator(columns, self._kind) or known
             self._note(number, f"prompts.{key}", f"there is no column `{name}`{near}")
         return [] if repeated or missing else columns
 
@@ -160,7 +181,7 @@ class _Reading:
         if isinstance(cells, BadCells):
             return [Fault(self._label, number, 0, "", str(cells))]
         if len(cells) != len(columns):
-            what = f"{len(cells)} cells, but the header has {len(columns)}"
+            what = f"{_n_cells(len(cells))}, but the header has {len(columns)}"
             return [Fault(self._label, number, 0, "", what)]
         named = dict(zip(columns, cells, strict=True))
         try:
@@ -195,6 +216,20 @@ class _BadLine(Exception):
         self.key, self.col = key, col
 
 
+def _n_cells(number: int) -> str:
+    return "1 cell" if number == 1 else f"{number:,} cells"
+
+
+def _other_separator(columns: list[str], kind: str) -> str:
+    """What to say where the header is one column that holds what separates others elsewhere."""
+    for name, mark, file in (("tabs", "\t", ".tsv"), ("commas", ",", ".csv")):
+        if len(columns) == 1 and mark in columns[0] and f".{kind}" != file:
+            return f": its cells have {name} between them, so name the file {file}"
+    if len(columns) == 1 and ";" in columns[0]:
+        return ": its cells have semicolons between them, where a .csv file has commas"
+    return ""
+
+
 def _as_written(fault: Fault, column: str, own_id: str | None) -> Fault:
     """The fault with the column's name as it stands in the file."""
     names = {"prompt": column, "id": own_id or "id"}
@@ -210,41 +245,66 @@ def _typed(cells: Mapping[str, str], *, keep: str) -> dict[str, Any]:
     }
     for name, kind in (("seed", int), ("params", dict)):
         if name in keys and name != keep:
-            try:
-                keys[name] = orjson.loads(keys[name])
-            except orjson.JSONDecodeError:
-                keys[name] = None
-            if type(keys[name]) is not kind:
+            value = _json_in(cells[name])
+            if type(value) is not kind:
                 wanted = "a whole number" if kind is int else 'JSON such as {"temperature": 1}'
                 raise _BadLine(f"must be {wanted}, not `{cells[name][:40]}`", key=name)
+            keys[name] = value
     if str(keys.get("references")).startswith("[") and keep != "references":
-        try:
-            keys["references"] = orjson.loads(keys["references"])
-        except orjson.JSONDecodeError:
+        keys["references"] = _json_in(cells["references"])
+        if keys["references"] is None:
             what = 'must be a path, an address, or a JSON list such as ["a.png", "b.png"]'
-            raise _BadLine(what, key="references") from None
+            raise _BadLine(what, key="references")
     return keys
 
 
+def _json_in(cell: str) -> Any:
+    """The JSON in a cell, as strictly read as a line of .jsonl; None where it is none."""
+    try:
+        return _value(cell.encode())
+    except _BadLine:
+        return None
+
+
 def _object(line: bytes) -> dict[str, Any]:
-    """The JSON object in ``line``, strictly: no repeated key, no NaN, all of it can be kept."""
+    """The JSON object in ``line``, as strictly read as :func:`_value` does."""
+    value = _value(line)
+    if not isinstance(value, dict):
+        raise _BadLine(f"must be an object, such as {_EXAMPLE}")
+    return value
+
+
+def _value(line: bytes) -> Any:
+    """The JSON in ``line``, strictly: no repeated key, no NaN, all of it can be kept."""
+    if _is_deep(line):
+        raise _BadLine(f"nested more than {_MOST_DEPTH} levels deep")
     try:
         value = _JSON.decode(line.decode())
-        orjson.dumps(value)  # refuses lone surrogates, more than 64 bits, and great depth
+        orjson.dumps(value)  # refuses lone surrogates and more than 64 bits
     except UnicodeDecodeError as bad:
         raise _BadLine(_not_utf8(bad)) from None
     except json.JSONDecodeError as bad:
-        what = f'not JSON: {bad.msg}; every line is an object, such as {{"prompt": "a red fox"}}'
+        what = f"not JSON: {bad.msg}; every line is an object, such as {_EXAMPLE}"
         raise _BadLine(what, col=bad.colno) from None
     except ValueError:
         raise _BadLine("not JSON: a number has too many digits") from None
     except orjson.JSONEncodeError as bad:
-        raise _BadLine(f"cannot be kept: {bad}") from None
-    except RecursionError:
-        raise _BadLine("cannot be kept: nested too deeply") from None
-    if not isinstance(value, dict):
-        raise _BadLine('must be an object, such as {"prompt": "a red fox"}')
+        is_number = "Integer" in str(bad)
+        what = "a number of more than 64 bits: put it in quotes" if is_number else _HALF
+        raise _BadLine(f"cannot be kept: {what}") from None
     return value
+
+
+def _is_deep(line: bytes) -> bool:
+    """Whether brackets outside of quotes are nested too deeply, be it JSON or not."""
+    if line.count(b"[") + line.count(b"{") <= _MOST_DEPTH:
+        return False
+    depth = 0
+    for bracket in _BRACKETS.finditer(_QUOTED.sub(b"", line)):
+        depth += 1 if bracket[0] in b"[{" else -1
+        if depth > _MOST_DEPTH:
+            return True
+    return False
 
 
 def _not_utf8(bad: UnicodeDecodeError) -> str:
@@ -254,8 +314,7 @@ def _not_utf8(bad: UnicodeDecodeError) -> str:
 def _unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     keys = dict(pairs)
     if len(keys) < len(pairs):
-        names = [name for name, _ in pairs]
-        repeated = next(name for name in names if names.count(name) > 1)
+        repeated = Counter(name for name, _ in pairs).most_common(1)[0][0]
         raise _BadLine("is given twice: keep one", key=repeated)
     return keys
 

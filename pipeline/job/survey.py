@@ -9,7 +9,7 @@ from pipeline.errors import BadJob, Fault
 from pipeline.job import naming
 from pipeline.job.naming import Naming
 from pipeline.job.plan import NO_ADVICE, BadReference, Planner, Survey
-from pipeline.job.review import MOST_TASKS, TEMPLATE_NAMES
+from pipeline.job.review import MOST_TASKS, TEMPLATE_NAMES, unknown_name
 from pipeline.job.rows import SETTINGS
 from pipeline.job.spec import DEFAULT_PATH
 from pipeline.job.template import BadTemplate, MissingName, hint, parse, plain
@@ -305,7 +305,7 @@ class _Faults:
         """Raise :class:`BadJob` if there is one."""
         for (template, name), lines in self._missing.items():
             if len(lines) == n_rows:
-                what = f"unknown name `{{{{{name}}}}}`{self._why(template, name, columns)}"
+                what = self._why(template, name, columns)
                 self.add(self._job.fault(template, what))
                 continue
             for line in lines:
@@ -318,10 +318,12 @@ class _Faults:
         """Why a name is unknown there: it has no value, or another one is meant."""
         is_path = template == "output.path"
         own = (*naming.NAMES, *naming.SETTINGS) if is_path else TEMPLATE_NAMES
-        known = {*own, *self._job.matrix.names, *columns}
+        known = dict.fromkeys((*own, *self._job.matrix.names, *sorted(columns)))
         if name == "row":
-            return ": no row has an `id`"
-        return f": `{name}` is not set for every image" if name in known else hint(name, known)
+            return "unknown name `{{row}}`: no row has an `id`"
+        if name in known:
+            return f"unknown name `{{{{{name}}}}}`: `{name}` is not set for every image"
+        return unknown_name(name, known)
 
 
 def _ids_named(job: Job) -> set[str]:

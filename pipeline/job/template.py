@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import json
 import re
 from dataclasses import dataclass
@@ -11,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-_PLACE = re.compile(r"\{\{\s*(?P<name>[^{}]*?)\s*(?::(?P<width>0\d{1,2})\s*)?\}\}")
+_MOST_GUESSED, _LONGEST_GUESSED = 1_000, 100  # what is compared takes its time
+_PLACE = re.compile(r"\{\{([^{}]*)\}\}")
+_WIDTH = re.compile(r"0\d{1,2}")
 _WHOLE_NUMBER = re.compile(r"-?\d+")
 
 
@@ -62,12 +65,19 @@ def parse(text: str) -> Template:
     end = 0
     for match in _PLACE.finditer(text):
         _literal(text, end, match.start(), pieces)
-        if not match["name"]:
+        slot = _slot_of(match[1])
+        if not slot.name:
             raise BadTemplate(f"character {match.start() + 1}: `{match[0]}` names nothing")
-        pieces.append(Slot(match["name"], int(match["width"] or 0)))
+        pieces.append(slot)
         end = match.end()
     _literal(text, end, len(text), pieces)
     return Template(tuple(pieces))
+
+
+def _slot_of(inside: str) -> Slot:
+    name, _, width = inside.rpartition(":")
+    is_padded = _WIDTH.fullmatch(width := width.rstrip())
+    return Slot(name.strip(), int(width)) if is_padded else Slot(inside.strip(), 0)
 
 
 def _literal(text: str, start: int, end: int, pieces: list[str | Slot]) -> None:
@@ -108,8 +118,16 @@ def shown(value: Any, most: int = 40) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
-def hint(word: str, known: Iterable[str]) -> str:
-    """`` (did you mean …?)`` where a known word is close, else nothing."""
-    spelled = {k.lower(): k for k in known}
-    near = difflib.get_close_matches(word.lower(), spelled, n=1)
+def known_names(names: Iterable[str], most: int = 20) -> str:
+    """Names for a message, in a row, the first ``most`` of them."""
+    first = list(itertools.islice(names, most + 1))
+    return ", ".join([*first[:most], "…"] if len(first) > most else first)
+
+
+def hint(word: str, known: Iterable[str], *, likeness: float = 0.6) -> str:
+    """`` (did you mean …?)`` where a known word is as close as ``likeness``, 1 at most."""
+    if len(word) > _LONGEST_GUESSED:
+        return ""
+    spelled = {k.lower(): k for k in itertools.islice(known, _MOST_GUESSED)}
+    near = difflib.get_close_matches(word.lower(), spelled, n=1, cutoff=likeness)
     return f" (did you mean `{spelled[near[0]]}`?)" if near else ""

@@ -116,7 +116,7 @@ def test_quotes_in_a_tsv_are_text_unless_they_quote_a_cell(
         ("p.csv", "prompt,a\nx,1\n ,1\ny,1\n", (3, "prompt"), "is blank"),
         ("p.csv", 'prompt\nx\n""\n', (3, "prompt"), "is blank"),
         ("p.csv", "prompt\nx\n\ny\n", (3, "prompt"), "is blank"),
-        ("p.csv", "prompt,a\nx,1\ny\n", (3, ""), "1 cells, but the header has 2"),
+        ("p.csv", "prompt,a\nx,1\ny\n", (3, ""), "1 cell, but the header has 2"),
         ("p.csv", "prompt,a,a\nx,1,1\n", (1, "a"), "two columns"),
         ("p.csv", "Prompt,a\nx,1\n", (1, "prompts.column"), "did you mean `Prompt`"),
         ("p.csv", b"prompt\nx\n\xff\n", (3, ""), "byte 1 is not UTF-8"),
@@ -140,7 +140,7 @@ def test_quotes_in_a_tsv_are_text_unless_they_quote_a_cell(
         ("p.jsonl", '{"prompt":"x"}\n\n{"prompt":"\\ud800"}\n', (3, ""), "surrogate"),
         ("p.jsonl", '{"prompt":"x"}\n\n{"prompt":"x","a":NaN}\n', (3, ""), "no number"),
         ("p.jsonl", '{"prompt":"x"}\n\n{"prompt":"x","a":1e999}\n', (3, ""), "no number"),
-        ("p.jsonl", '{"prompt":"x"}\n\n{"prompt":"x","a":' + "9" * 30 + "}\n", (3, ""), "64-bit"),
+        ("p.jsonl", '{"prompt":"x"}\n\n{"prompt":"x","a":' + "9" * 30 + "}\n", (3, ""), "64 bits"),
         ("p.jsonl", '{"prompt":"x"}\n\n{"a":' + "9" * 9000 + "}\n", (3, ""), "digits"),
         ("p.jsonl", '{"prompt":"x"}\n\n' + "[" * 99999 + "\n", (3, ""), ""),
         (
