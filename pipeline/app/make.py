@@ -129,7 +129,7 @@ def make(job: Job, manner: Manner, note: Callable[[str], None]) -> Report:
             note(wish.plan.repeated)
         if not (Path(job.out) / MANIFEST).exists():
             keyhole.look()  # with something to send for certain, say so before a folder is made
-        with _open(job, manner) as folder:
+        with _open(job, manner, note) as folder:
             if not manner.adopt:
                 _refuse_the_other_kind(job, folder)
             _pass_on(folder.remarks, note)
@@ -149,7 +149,7 @@ def make(job: Job, manner: Manner, note: Callable[[str], None]) -> Report:
 
 def remake(job: Job, manner: Manner, note: Callable[[str], None], chosen_by: Selection) -> Report:
     """Run failed tasks of the job's output folder again, from the folder alone."""
-    with _open(job, manner) as folder:
+    with _open(job, manner, note) as folder:
         _pass_on(folder.remarks, note)
         chosen = folder.chosen(whys=chosen_by.whys, ids=chosen_by.ids)
         n_chosen = len(chosen) if job.limit is None else min(len(chosen), job.limit)
@@ -319,7 +319,7 @@ def _tally_of(counts: Counts) -> Tally:
     )
 
 
-def _open(job: Job, manner: Manner) -> Folder:
+def _open(job: Job, manner: Manner, note: Callable[[str], None]) -> Folder:
     return Folder(
         Path(job.out),
         Terms(
@@ -328,6 +328,7 @@ def _open(job: Job, manner: Manner) -> Folder:
             path_for=Naming.of(job.path).path_for,
             durability=Durability(job.durability),
             wait_s=manner.wait_s,
+            waits=note,
             adopt=manner.adopt,
         ),
     )

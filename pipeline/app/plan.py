@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from dataclasses import replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,8 +45,10 @@ def perform(arguments: argparse.Namespace) -> int:
     prices = prices_of(job, seen=ledger.replies_usd)
     with asked(job, console.note) as wish:
         wanted = Wanted(wish, ledger)
-        view = _view(job, wish.plan, wanted.counts())
-        view = replace(view, bill=bill_of(wanted.owed(), prices, job))
+        owed = filter(None, wanted.owed())
+        first = tuple(islice(owed, len(wish.plan.first)))
+        view = _view(job, replace(wish.plan, first=first or wish.plan.first), wanted.counts())
+        view = replace(view, bill=bill_of(chain(first, owed), prices, job))
         models = wish.plan.models
     for doubt in catalog.doubts(prices.catalog, models, job.chosen):
         console.note(doubt)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,11 +24,13 @@ def perform(arguments: argparse.Namespace) -> int:
     root = Path(arguments.folder)
     standing = read_status(root)
     while True:
+        now = datetime.now(UTC)
         if console.is_json:
-            console.emit(status_json(standing))
+            console.emit(status_json(standing, now=now))
         else:
             onward = run_command(root) if standing.owed else None
-            console.say(status_text(standing, next_command=onward, style=console.style))
+            style = console.style
+            console.say(status_text(standing, now=now, next_command=onward, style=style))
         if not (arguments.watch and standing.is_running):
             return 0
         time.sleep(WATCH_EVERY_S)

@@ -293,7 +293,48 @@ class Draining:
     is_signalled: bool = False
 
 
-Event = Sent | Back | TriedAgain | Settled | Held | LeftOut | RouteClosed | Draining
+class HeldBy(StrEnum):
+    """What holds the next request back, in words."""
+
+    NOTHING = "nothing"
+    PACE = "the pace"
+    WINDOW = "the window"
+    GATE = "a pause the provider asked for"
+    SICK = "the endpoint is unwell"
+    DISK = "the disk"
+    BUDGET = "the budget"
+    END = "nothing left to send"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """What holds a lane's next request back now, and the lane's limits as they are now.
+
+    ``until_s``: seconds from now, where known. ``per_minute``: its pace, requests a minute;
+    ``window``: the most in flight; None where there is no such limit. ``is_measured``: found out by
+    refusals; else told by the job, the profile or the provider.
+    """
+
+    by: HeldBy
+    until_s: float | None = None
+    per_minute: float | None = None
+    window: int | None = None
+    is_measured: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneState:
+    """How one lane stands: told at every tick of the progress line, and once more at the end.
+
+    ``lane``: the provider's name, and its key's variable where several keys serve.
+    """
+
+    lane: str
+    in_flight: int
+    hold: Hold
+
+
+Event = Sent | Back | TriedAgain | Settled | Held | LeftOut | RouteClosed | Draining | LaneState
 
 
 class Observer(Protocol):

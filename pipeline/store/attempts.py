@@ -2,7 +2,8 @@ r"""The fold of the journal: which attempts no manifest line accounts for, and w
 
 A line of the journal is one of these, as JSON (``\n`` at its end):
 
-* ``send``: an attempt of a task is about to leave, to ``model``; written before it does;
+* ``send``: an attempt of a task is about to leave, to ``model``; written before it does, with the
+  start of its ``prompt``, by which a person knows it;
 * ``heard``: its reply's head came, with the id under which the provider knows it;
 * ``answered``: its reply said what became of it, and had no images that count;
 * ``back``: it came back without images, with what it cost, whether it may have been billed, and
@@ -27,9 +28,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 
+PROMPT_CHARACTERS = 60
+_TOLD = ("id", "attempt", "run", "at", "model", "prompt", "request_id")
+
+
 @dataclass(slots=True, kw_only=True)
 class Attempt:
-    """One attempt that was announced. ``at``: when, UTC, ISO 8601.
+    """One attempt that was announced. ``at``: when, UTC, ISO 8601; ``prompt``: how it begins.
 
     ``is_maybe_billed`` as long as nobody knows how it ended, and where it ended without an answer.
     ``request_id``: the provider's, None where no reply's head came. ``n_answers``: how many of its
@@ -41,6 +46,7 @@ class Attempt:
     run: str
     at: str
     model: str = ""
+    prompt: str = ""
     request_id: str | None = None
     cost_usd: float | None = None
     is_maybe_billed: bool = True
@@ -62,7 +68,7 @@ class Attempt:
     def told(self) -> dict[str, Any]:
         """What ``status`` tells of it."""
         said = asdict(self)
-        return {name: said[name] for name in ("id", "attempt", "run", "at", "request_id")}
+        return {name: said[name] for name in _TOLD}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,6 +189,7 @@ class Attempts:
                     run=said["run"],
                     at=said["at"],
                     model=said.get("model", ""),
+                    prompt=str(said.get("prompt", "")),
                     n_answers=int(said.get("answers", 0)),
                 )
             )
@@ -215,7 +222,7 @@ def send_line(attempt: Attempt) -> bytes:
     """An attempt is about to leave."""
     said = {"send": attempt.id, "attempt": attempt.attempt, "run": attempt.run, "at": attempt.at}
     later = {"answers": attempt.n_answers} if attempt.n_answers else {}
-    return line_of(said | {"model": attempt.model} | later)
+    return line_of(said | {"model": attempt.model, "prompt": attempt.prompt} | later)
 
 
 def heard_line(attempt: Attempt) -> bytes:

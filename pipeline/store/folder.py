@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from pipeline.errors import DiskTrouble
-from pipeline.store import lock, opening, prompts, recovery, status
-from pipeline.store.attempts import Attempt
+from pipeline.store import live, lock, opening, prompts, recovery, status
+from pipeline.store.attempts import PROMPT_CHARACTERS, Attempt
 from pipeline.store.ballast import Ballast
 from pipeline.store.choice import Chosen, choose
 from pipeline.store.claims import Claims
@@ -24,15 +23,16 @@ from pipeline.store.manifest import MANIFEST, Manifest
 from pipeline.store.metadata import METADATA, metadata_of
 from pipeline.store.part import FilePart
 from pipeline.store.pasts import Pasts
+from pipeline.store.trail import Trail
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Callable, Collection
-    from concurrent.futures import Future
+    from collections.abc import Callable, Collection, Iterable
     from pathlib import Path
     from types import TracebackType
 
-    from pipeline.core.model import Image, Outcome, Past, Receipt, Task
+    from pipeline.core.model import Image, Outcome, Receipt, Task
+    from pipeline.core.ports import LaneState
     from pipeline.store.ledger import AllBut
 
 _N_LOOKERS = 4
@@ -44,8 +44,8 @@ class Terms:
     """On what terms a run opens its folder.
 
     ``path_for(task, number of the image among those kept, extension)`` names a file, relative to
-    the folder; a ValueError makes it a plain name. ``wait_s``: how long to wait for the lock.
-    ``adopt``: take over whatever is there.
+    the folder; a ValueError makes it a plain name. ``wait_s``: how long to wait for the lock;
+    ``waits`` is told for whom, once. ``adopt``: take over whatever is there.
     """
 
     job: str
@@ -53,6 +53,7 @@ class Terms:
     path_for: Callable[[Task, int, str], str]
     durability: Durability = Durability.POWER
     wait_s: float = 0.0
+    waits: Callable[[str], None] | None = None
     adopt: bool = False
 
 
@@ -84,6 +85,9 @@ class Folder:
             undo.callback(self._disk.close)
             self._hold(undo)
             self._take_stock(undo)
+            undo.callback(live.remove_live, self._disk)
+            self._telling: Future[None] = Future()
+            self._telling.set_result(None)
             self._lookers = ThreadPoolExecutor(_N_LOOKERS, thread_name_prefix="look")
             undo.callback(self._lookers.shutdown)
             undo.callback(self._committer.close)
@@ -120,10 +124,22 @@ class Folder:
         """Note that an attempt is about to leave; raises :class:`DiskTrouble`."""
         past, run = self._pasts.of(task.id), self._terms.run
         begun = Attempt(
-            id=task.id, attempt=attempt, run=run, at=at, model=task.model, n_answers=past.n_answers
+            id=task.id,
+            attempt=attempt,
+            run=run,
+            at=at,
+            model=task.model,
+            prompt=task.prompt[:PROMPT_CHARACTERS],
+            n_answers=past.n_answers,
         )
         self._journal.send(begun)
         return Trail(begun, past, self._disk, self._journal)
+
+    def tell(self, lanes: Iterable[LaneState]) -> None:
+        """Say how the lanes stand, for ``status``; in a thread, and not while the last is slow."""
+        if self._telling.done():
+            said = live.Live(run=self._terms.run, lanes=tuple(lanes))
+            self._telling = self._lookers.submit(live.write_live, self._disk, said)
 
     async def keep(self, outcome: Outcome) -> Receipt:
         """Make the outcome last: its images, then its line. Raises :class:`DiskTrouble`.
@@ -216,7 +232,8 @@ class Folder:
         """Take the lock; whose holder never let go of it left work behind."""
         opening.make_state(self._disk)
         with opening.usable(self.root):
-            held = lock.take(self._disk, run=self._terms.run, wait_s=self._terms.wait_s)
+            terms = self._terms
+            held = lock.take(self._disk, run=terms.run, wait_s=terms.wait_s, waits=terms.waits)
         self._is_known = not held.left_behind  # else not before what it left was looked at
         self._is_metadata_old = self._was_cut_off = held.left_behind is not None
         undo.callback(lambda: held.release(is_clean=self._is_known and not self._disk.is_failing))
@@ -289,44 +306,6 @@ class Folder:
                 f"the run before was cut off: {taken}{requests} in all may have been billed for"
                 f" nothing (`imagebatch status` lists {them})"
             )
-
-
-class Trail:
-    """One attempt on its way, as the journal follows it; fills the engine's port."""
-
-    __slots__ = ("_attempt", "_disk", "_journal", "_numbers", "past")
-
-    def __init__(self, attempt: Attempt, past: Past, disk: Disk, journal: Journal) -> None:
-        """``attempt`` is in the journal already; ``past``: what its task met before."""
-        self.past = past
-        self._attempt = attempt
-        self._disk = disk
-        self._journal = journal
-        self._numbers = itertools.count()
-
-    def heard(self, request_id: str) -> None:
-        """The head of the reply came; raises :class:`DiskTrouble`."""
-        self._journal.heard(self._attempt, request_id)
-
-    def part(self) -> FilePart:
-        """A fresh part file for an image of the reply; raises :class:`DiskTrouble`."""
-        name = f"{self._attempt.id}.{self._attempt.attempt}.{next(self._numbers)}"
-        return FilePart(self._disk, name)
-
-    def answered(self) -> None:
-        """Its reply says what became of it; raises :class:`DiskTrouble`."""
-        self._journal.answered(self._attempt)
-
-    def back(
-        self, *, cost_usd: float | None, is_maybe_billed: bool, is_unpriced: bool = False
-    ) -> None:
-        """It came back without images; raises :class:`DiskTrouble`."""
-        self._journal.back(
-            self._attempt,
-            cost_usd=cost_usd,
-            is_maybe_billed=is_maybe_billed,
-            is_unpriced=is_unpriced,
-        )
 
 
 def _problem_of(image: Image) -> str | None:

@@ -16,6 +16,8 @@ import orjson
 from pipeline.errors import Locked
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pipeline.store.durable import Disk
 
 LOCK = ".state/lock"
@@ -51,12 +53,17 @@ class Lock:
         os.close(self.fd)
 
 
-def take(disk: Disk, *, run: str, wait_s: float = 0.0) -> Lock:
-    """Take the lock, waiting up to ``wait_s`` seconds; raises :class:`Locked` naming the holder."""
+def take(
+    disk: Disk, *, run: str, wait_s: float = 0.0, waits: Callable[[str], None] | None = None
+) -> Lock:
+    """Take the lock, waiting up to ``wait_s`` seconds; raises :class:`Locked` naming the holder.
+
+    ``waits`` is told once for whom and how long, where there is somebody to wait for.
+    """
     with ExitStack() as undo:
         fd = disk.open(LOCK, os.O_RDWR | os.O_CREAT)
         undo.callback(os.close, fd)
-        _flock(fd, wait_s, disk)
+        _flock(fd, wait_s, disk, waits)
         left_behind = _holder_in(fd)
         me = Holder(
             pid=os.getpid(),
@@ -87,7 +94,7 @@ def holder_of(disk: Disk) -> tuple[Holder | None, bool]:
     return None, False
 
 
-def _flock(fd: int, wait_s: float, disk: Disk) -> None:
+def _flock(fd: int, wait_s: float, disk: Disk, waits: Callable[[str], None] | None) -> None:
     until = time.monotonic() + wait_s
     while True:
         try:
@@ -96,6 +103,12 @@ def _flock(fd: int, wait_s: float, disk: Disk) -> None:
             left_s = until - time.monotonic()
             if left_s <= 0:
                 raise Locked(_locked(_holder_in(fd), disk)) from None
+            if waits:
+                waits(
+                    f"waiting up to {wait_s:g} s for {_who(_holder_in(fd))}: it is writing to"
+                    f" {disk.root}"
+                )
+                waits = None
             # flock has no timed form, and its blocking form ignores Ctrl-C in a thread: look again.
             time.sleep(min(_LOOK_AGAIN_S, left_s))
         else:
@@ -103,11 +116,14 @@ def _flock(fd: int, wait_s: float, disk: Disk) -> None:
 
 
 def _locked(holder: Holder | None, disk: Disk) -> str:
-    who = f"another run ({holder})" if holder else "another run"
     return (
-        f"{who} is writing to {disk.root}; wait for it with --wait 60, stop it, or leave it alone"
-        " and give this one a folder of its own"
+        f"{_who(holder)} is writing to {disk.root}; wait for it with --wait 60, stop it, or leave"
+        " it alone and give this one a folder of its own"
     )
+
+
+def _who(holder: Holder | None) -> str:
+    return f"another run ({holder})" if holder else "another run"
 
 
 def _holder_in(fd: int) -> Holder | None:

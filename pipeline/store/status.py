@@ -12,6 +12,7 @@ import orjson
 from pipeline.store import journal
 from pipeline.store.durable import STATE, Disk, trouble
 from pipeline.store.ledger import AllBut, Ledger
+from pipeline.store.live import read_live
 from pipeline.store.lock import Holder, holder_of
 from pipeline.store.manifest import MANIFEST, lines_at
 from pipeline.store.opening import find, owner_of
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from pathlib import Path
 
+    from pipeline.core.ports import LaneState
     from pipeline.store.attempts import Attempt, Attempts
 
 PLAN = f"{STATE}/plan.json"
@@ -58,7 +60,8 @@ class Standing:
     ``started_at``, ``finished_at``, ``last_images``: of the last run that wrote a line; instants
     are UTC, ISO 8601.
     ``holder``: who is writing (``is_running``), or who ended without letting go of the folder.
-    ``unanswered``: the attempts among the ``maybe_billed`` that no line tells of.
+    ``flying``: its requests that are out, the first sent first; ``lanes``: how its lanes stand, as
+    far as it said. ``unanswered``: the attempts among the ``maybe_billed`` that no line tells of.
     """
 
     root: str
@@ -78,13 +81,19 @@ class Standing:
     last_images: int
     holder: Holder | None
     is_running: bool
-    in_flight: int | None
+    flying: Sequence[Attempt] = field(repr=False)
+    lanes: Sequence[LaneState]
     unanswered: Sequence[Attempt] = field(repr=False)
 
     @property
     def failed(self) -> int:
         """How many failed in all."""
         return sum(self.failed_by_why.values())
+
+    @property
+    def in_flight(self) -> int | None:
+        """How many requests are out; None where no run is going on."""
+        return len(self.flying) if self.is_running else None
 
     @property
     def running_pid(self) -> int | None:
@@ -121,6 +130,7 @@ def standing_of(disk: Disk, ledger: Ledger, attempts: Attempts) -> Standing:
     holder, is_running = holder_of(disk)
     run = holder.run if holder and is_running else None
     unanswered = attempts.maybe_billed(but=run)
+    live = read_live(disk, run) if run else None
     counts = ledger.counts(without=wanted.unwanted if wanted else ())
     last = ledger.last
     return Standing(
@@ -141,7 +151,8 @@ def standing_of(disk: Disk, ledger: Ledger, attempts: Attempts) -> Standing:
         last_images=last.n_images if last else 0,
         holder=holder,
         is_running=is_running,
-        in_flight=len(attempts.in_flight(run)) if run else None,
+        flying=attempts.in_flight(run) if run else (),
+        lanes=live.lanes if live else (),
         unanswered=unanswered,
     )
 

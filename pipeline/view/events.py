@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 def object_of(event: Event) -> dict[str, Any] | None:
-    """The object that tells of an event; None where an attempt merely left."""
+    """The object that tells of an event; None where an attempt merely left or a lane stands.
+
+    How the lanes stand is in the ``progress`` events and in the summary.
+    """
     match event:
         case Settled(receipt=receipt):
             return _settled(receipt.record, is_made=isinstance(receipt.outcome, Made))

@@ -24,7 +24,7 @@ _PROMPT_CHARACTERS = 72
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FirstTask:
-    """One of the first tasks, as it would be sent and kept."""
+    """One of the next tasks to send, as it would be sent and kept."""
 
     prompt: str
     file: str
@@ -62,7 +62,7 @@ class PlanView:
     and those of the failed that may succeed. ``axes``: name and size of each matrix axis.
     ``duplicates``: tasks folded into an earlier one, ``duplicates_told`` the same in words.
     ``at_the_limits_s``: the shortest time the job's own limits allow for ``to_send``, ``bill`` what
-    they may cost.
+    they may cost. ``first``: the next to be sent, those of the plan where none is.
     """
 
     job: str
@@ -92,6 +92,13 @@ class PlanView:
         """How many failed in all."""
         return sum(self.failed_by_why.values())
 
+    @property
+    def disk_lacks_bytes(self) -> int:
+        """How much the disk is too small by; 0 where it is not, or nobody knows."""
+        if self.disk_needed_bytes is None or self.disk_free_bytes is None:
+            return 0
+        return max(0, self.disk_needed_bytes - self.disk_free_bytes)
+
 
 def plan_text(plan: PlanView, *, style: Style = _PLAIN) -> str:
     """The lines of ``plan``."""
@@ -108,7 +115,8 @@ def plan_json(plan: PlanView) -> dict[str, Any]:
     told["failed_by_why"] = dict(plan.failed_by_why)
     told["first"] = [asdict(one) for one in plan.first]
     del told["bill"]
-    return {"event": "plan", **told, "failed": plan.failed, **_prices(plan.bill)}
+    counted = {"failed": plan.failed, "disk_lacks_bytes": plan.disk_lacks_bytes}
+    return {"event": "plan", **told, **counted, **_prices(plan.bill)}
 
 
 def price_text(bill: Bill) -> str:
@@ -156,10 +164,10 @@ def _lines(plan: PlanView, style: Style) -> Iterator[str]:
     yield _limits(plan)
     if plan.bill:
         yield f"price: {printable(price_text(plan.bill))}"
-    yield from _disk(plan)
+    yield from _disk(plan, style)
     yield f"output: {printable(plan.output)}"
     if plan.first:
-        yield "first:"
+        yield "next to send:" if 0 < plan.to_send < plan.tasks else "first:"
         yield from (
             f"  {printable(one.file)}  {style(_shown(one.prompt), 'dim')}" for one in plan.first
         )
@@ -184,12 +192,17 @@ def _limits(plan: PlanView) -> str:
     return f"to send: {count(plan.to_send, 'request')}, {limits}{least}"
 
 
-def _disk(plan: PlanView) -> Iterator[str]:
+def _disk(plan: PlanView, style: Style) -> Iterator[str]:
     if plan.disk_free_bytes is None:
         return
     needed = plan.disk_needed_bytes
     about = "" if needed is None else f"about {size(needed)} needed, "
-    yield f"disk: {about}{size(plan.disk_free_bytes)} free"
+    told = f"disk: {about}{size(plan.disk_free_bytes)} free"
+    if not plan.disk_lacks_bytes:
+        yield told
+        return
+    lacking = f"{told}: too little by about {size(plan.disk_lacks_bytes)}"
+    yield style(f"{lacking}; free some, or choose a folder on another disk with --out", "yellow")
 
 
 def _shown(prompt: str) -> str:

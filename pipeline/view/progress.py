@@ -12,8 +12,9 @@ from tqdm import tqdm
 
 from pipeline.core.ports import Settled
 from pipeline.view.events import object_of
+from pipeline.view.line import live_words, plain_line, progress_object
 from pipeline.view.notes import Notes
-from pipeline.view.wording import clock, duration, in_json, money, rate
+from pipeline.view.wording import in_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +27,7 @@ _LIVE_EVERY_S = 1.0
 _EARLY_S = 0.5  # a timer may ring a little before its time
 _USUAL_COLUMNS, _USUAL_ROWS = 80, 24
 _FORMAT = "{percentage:3.0f}%|{bar}| {desc}"
+_FRAME_COLUMNS = 8  # of that line, with a bar of one column
 
 
 class Mode(Enum):
@@ -75,9 +77,10 @@ class Progress:
             voice.hear(event, self.tally, now)
 
     def tick(self) -> None:
-        """Time has passed, maybe with nothing happening."""
+        """Time has passed, maybe with nothing happening; every lane was told of before."""
         for voice in self._voices:
             voice.tick(self.tally, self._now())
+        self.tally.end_round()
 
     def close(self) -> None:
         """The end: the live line is gone, the cursor where it was. Harmless the second time."""
@@ -142,7 +145,8 @@ class LiveLine:
         line.ncols = _columns_of(self._err)
         if is_due or now - line.drawn_at >= line.mininterval:
             line.drawn_at = now
-            line.set_description_str(_live(tally, now), refresh=True)
+            words = live_words(tally, now, n_columns=line.ncols - _FRAME_COLUMNS)
+            line.set_description_str(words, refresh=True)
 
 
 class PlainLines:
@@ -166,7 +170,7 @@ class PlainLines:
     def tick(self, tally: Tally, now: float) -> None:
         """The line, if the last one is 30 s old."""
         if self._turns.is_due(tally.started_at, now):
-            self._say(_plain(tally, now))
+            self._say(plain_line(tally, now))
 
     def close(self) -> None:
         """Nothing to wipe."""
@@ -194,21 +198,8 @@ class JsonLines:
 
     def tick(self, tally: Tally, now: float) -> None:
         """One object, ``progress``, if the last one is 30 s old."""
-        if not self._turns.is_due(tally.started_at, now):
-            return
-        eta_s = tally.eta_s(now)
-        self._say(
-            {
-                "event": "progress",
-                "wanted": tally.wanted,
-                "made": tally.made_in_all,
-                "failed": tally.failed_before + tally.failed,
-                "in_flight": tally.in_flight,
-                "images_per_s": round(tally.images_per_s(now), 3),
-                "eta_s": None if eta_s is None else round(eta_s, 1),
-                "cost_usd": round(tally.cost_usd, 6),
-            }
-        )
+        if self._turns.is_due(tally.started_at, now):
+            self._say(progress_object(tally, now))
 
     def close(self) -> None:
         """Nothing to end: the summary is the report's."""
@@ -248,26 +239,3 @@ def _columns_of(terminal: TextIO) -> int:
         return os.get_terminal_size(terminal.fileno()).columns or _USUAL_COLUMNS
     except OSError:
         return _USUAL_COLUMNS
-
-
-def _live(tally: Tally, now: float) -> str:
-    eta_s = tally.eta_s(now)
-    words = [
-        f"made {tally.made_in_all}/{tally.wanted}",
-        f"failed {tally.failed_before + tally.failed}",
-        f"in flight {tally.in_flight}",
-        rate(tally.images_per_s(now)).replace(" images", ""),
-        f"ETA {'?' if eta_s is None else clock(eta_s)}",
-        money(tally.cost_usd),
-    ]
-    return " · ".join(words)
-
-
-def _plain(tally: Tally, now: float) -> str:
-    eta_s = tally.eta_s(now)
-    return (
-        f"made {tally.made_in_all} of {tally.wanted}, failed {tally.failed_before + tally.failed},"
-        f" {tally.in_flight} in flight, {rate(tally.images_per_s(now))},"
-        f" {'no end in sight yet' if eta_s is None else f'{duration(eta_s)} to go'},"
-        f" {money(tally.cost_usd)}"
-    )

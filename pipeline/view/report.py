@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.model import FINAL_WHYS
+from pipeline.view.hold import lane_object, measured_text
 from pipeline.view.wording import (
     Style,
     count,
@@ -114,6 +115,7 @@ def summary_json(ending: Ending, tally: Tally) -> dict[str, Any]:
         "requests": tally.requests,
         "retries": tally.retries,
         "retries_by_why": dict(tally.retries_by_why),
+        "lanes": [lane_object(lane) for lane in tally.lanes],
         "output": ending.output,
         "next": next_command(ending),
         "exit_code": ending.exit_code,
@@ -156,6 +158,8 @@ def _lines(ending: Ending, tally: Tally, style: Style) -> Iterator[str]:
     yield _joined(_costs(ending, tally))
     if tally.requests:
         yield _joined(_pace(ending, tally))
+    if measured := measured_text(tally.lanes):
+        yield measured
     if ending.reason:
         yield style(f"stopped: {printable(ending.reason)}", "yellow")
     yield f"output: {printable(ending.output)}  (manifest.jsonl, images/)"

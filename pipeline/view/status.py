@@ -6,11 +6,16 @@ import shlex
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pipeline.view.flight import flight_lines, out_object
+from pipeline.view.hold import lane_object
 from pipeline.view.tally import Percentiles
 from pipeline.view.wording import Style, count, duration, money, printable, rate, reasons
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from pipeline.core.ports import LaneState
+    from pipeline.view.flight import Attempt
 
 _PLAIN = Style()
 _SHOWN = 3
@@ -22,13 +27,6 @@ class Holder(Protocol):
     @property
     def since(self) -> str:
         """When it started, UTC, ISO 8601."""
-
-
-class Attempt(Protocol):
-    """An attempt whose end nobody knows, or that ended without an answer."""
-
-    def told(self) -> dict[str, Any]:
-        """``id``, ``attempt``, ``run``, ``at`` and ``request_id``, None where no reply came."""
 
 
 class Standing(Protocol):
@@ -119,21 +117,29 @@ class Standing(Protocol):
         """Requests that are out, while a run goes on."""
 
     @property
+    def flying(self) -> Sequence[Attempt]:
+        """Those requests, the first sent first."""
+
+    @property
+    def lanes(self) -> Sequence[LaneState]:
+        """How the lanes of the run stand, as far as it said."""
+
+    @property
     def unanswered(self) -> Sequence[Attempt]:
         """Those of ``maybe_billed`` that no line tells of."""
 
 
 def status_text(
-    standing: Standing, *, next_command: str | None = None, style: Style = _PLAIN
+    standing: Standing, *, now: datetime, next_command: str | None = None, style: Style = _PLAIN
 ) -> str:
-    """The lines of ``status``; ``next_command`` goes on with what is owed."""
-    lines = list(_lines(standing, style))
+    """The lines of ``status``; ``next_command`` goes on with what is owed. ``now`` has a zone."""
+    lines = list(_lines(standing, now, style))
     if next_command and standing.owed and not standing.is_running:
         lines.append(style(f"next: {printable(next_command)}", "bold"))
     return "\n".join(lines)
 
 
-def status_json(standing: Standing) -> dict[str, Any]:
+def status_json(standing: Standing, *, now: datetime) -> dict[str, Any]:
     """The object of ``status --json``; instants are UTC, ISO 8601, times seconds."""
     latency = Percentiles(standing.latencies_s)
     per_s = _images_per_s(standing)
@@ -147,6 +153,8 @@ def status_json(standing: Standing) -> dict[str, Any]:
         "owed": standing.owed,
         "unwanted": standing.unwanted,
         "in_flight": standing.in_flight,
+        "in_flight_requests": [out_object(one, now) for one in standing.flying],
+        "lanes": [lane_object(one) for one in standing.lanes],
         "maybe_billed": standing.maybe_billed,
         "maybe_billed_requests": [one.told() for one in standing.unanswered],
         "cost_usd": standing.cost_usd,
@@ -165,7 +173,7 @@ def status_json(standing: Standing) -> dict[str, Any]:
     }
 
 
-def _lines(standing: Standing, style: Style) -> Iterator[str]:
+def _lines(standing: Standing, now: datetime, style: Style) -> Iterator[str]:
     wanted = standing.made + standing.failed + standing.owed
     yield f"{style(printable(standing.root), 'bold')} · {_state(standing)}"
     yield f"made {standing.made} of {wanted} · {count(standing.n_images, 'image')}"
@@ -174,7 +182,7 @@ def _lines(standing: Standing, style: Style) -> Iterator[str]:
     if standing.owed:
         yield style(f"owed {standing.owed}", "yellow")
     if standing.in_flight is not None:
-        yield f"in flight {standing.in_flight}"
+        yield from flight_lines(standing.flying, standing.lanes, now)
     if standing.unwanted:
         yield f"no longer wanted by the job: {count(standing.unwanted, 'task')}"
     yield _cost(standing)
@@ -214,7 +222,8 @@ def _pace(standing: Standing) -> str:
     latency = Percentiles(standing.latencies_s)
     told = [f"p{p} {duration(s)}" for p in (50, 95, 99) if (s := latency.at(p / 100)) is not None]
     per_s = _images_per_s(standing)
-    speed = "" if per_s is None else f"{rate(per_s)} in the last run · "
+    which = "so far" if standing.is_running else "in the last run"
+    speed = "" if per_s is None else f"{rate(per_s)} {which} · "
     return f"{speed}latency {', '.join(told)}"
 
 

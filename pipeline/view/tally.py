@@ -8,16 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pipeline.core.model import Made
-from pipeline.core.ports import (
-    Back,
-    Draining,
-    Held,
-    LeftOut,
-    RouteClosed,
-    Sent,
-    Settled,
-    TriedAgain,
-)
+from pipeline.core.ports import Back, Draining, LaneState, Sent, Settled, TriedAgain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -110,6 +101,9 @@ class Tally:
         self.failed_by_why: Counter[str] = Counter()
         self.retries_by_why: Counter[str] = Counter()
         self.latency = Percentiles()
+        self._lanes: dict[str, LaneState] = {}
+        self._is_round_over = False
+        self._sent_at: dict[str, float] = {}
         self._images_rate = Rate(started_at)
         self._settled_rate = Rate(started_at)
 
@@ -133,6 +127,20 @@ class Tally:
         """Tasks this run has yet to settle."""
         return max(0, self.wanted - self.made_in_all - self.failed_before - self.failed)
 
+    @property
+    def waiting(self) -> int:
+        """Tasks of :attr:`left` of which no request is out and no image is being kept."""
+        return max(0, self.left - len(self._sent_at))
+
+    @property
+    def lanes(self) -> tuple[LaneState, ...]:
+        """The lanes as they stood when they were last told of."""
+        return tuple(self._lanes.values())
+
+    def end_round(self) -> None:
+        """Every lane was told of: the next to be told begins a new round."""
+        self._is_round_over = True
+
     def note(self, event: Event, now: float) -> None:
         """Take in an event."""
         match event:
@@ -140,28 +148,44 @@ class Tally:
                 self.models.add(task.model)
                 self.requests += 1
                 self.in_flight += 1
+                self._sent_at.setdefault(task.id, now)
             case Back(cost_usd=cost_usd, is_maybe_billed=is_maybe_billed):
                 self.in_flight -= 1
                 self._add_cost(cost_usd)
                 self.maybe_billed += is_maybe_billed
                 self.untold_failed += is_maybe_billed and cost_usd is None
-            case TriedAgain(why=why):
+            case TriedAgain(task=task, why=why):
                 self.retries_by_why[str(why)] += 1
+                self._sent_at.pop(task.id, None)
             case Settled(receipt=receipt):
                 self._settle(receipt, now)
             case Draining(in_flight=in_flight):
                 self.in_flight = in_flight
-            case Held() | LeftOut() | RouteClosed():
+            case LaneState():
+                self._add_lane(event)
+            case _:
                 pass
 
     def images_per_s(self, now: float) -> float:
         """Over the last minute."""
         return self._images_rate.per_s(now)
 
+    def oldest_s(self, now: float) -> float | None:
+        """For how long the oldest request is out, or its images are being kept; None: none is."""
+        sent_at = next(iter(self._sent_at.values()), None)
+        return None if sent_at is None or not self.in_flight else now - sent_at
+
     def eta_s(self, now: float) -> float | None:
         """Seconds until everything is settled at the last minute's pace; None: nobody can say."""
         per_s = self._settled_rate.per_s(now)
         return self.left / per_s if per_s else None
+
+    def _add_lane(self, state: LaneState) -> None:
+        """A lane that is not told of in a round serves no more."""
+        if self._is_round_over:
+            self._lanes.clear()
+            self._is_round_over = False
+        self._lanes[state.lane] = state
 
     def _add_cost(self, cost_usd: float | None) -> None:
         """What a reply told; one that was free says nothing of the cheapest."""
@@ -173,6 +197,7 @@ class Tally:
 
     def _settle(self, receipt: Receipt, now: float) -> None:
         outcome = receipt.outcome
+        self._sent_at.pop(outcome.task.id, None)
         self._settled_rate.note(1, now)
         self.cost_known += outcome.course.cost_usd is not None
         self.untold_failed += outcome.course.n_unpriced

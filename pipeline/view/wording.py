@@ -95,6 +95,11 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes:02} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
 
 
+def seconds(number: float) -> str:
+    """``41 s``, ``2 min 13 s``: whole ones, for what changes while it is read."""
+    return f"{number:.0f} s" if number < 59.5 else duration(number)
+
+
 def clock(seconds: float) -> str:
     """``2:13``, ``1:02:13``, for the live line."""
     minutes, rest = divmod(round(seconds), 60)

@@ -54,6 +54,28 @@ def test_plan_counts_new_made_and_failed_after_a_run(desk: Desk, provider: Servi
         assert there.bill()["requests"] == 3
         assert desk.run("run", "job.yaml", "--json").summary["requests"] == plan["to_send"] == 2
     assert "2 new · 1 made · 1 failed (refused 1)" in told.out
+    assert "\nnext to send:\n" in told.out
+    assert [one["prompt"] for one in plan["first"]] == ["c", "d"]
+
+
+def test_plan_with_nothing_left_to_send_shows_what_the_job_asks_for(
+    desk: Desk, provider: Serving
+) -> None:
+    with provider(REFUSING) as there:
+        desk.job(["a", "no"], base_url=there.base_url)
+        desk.run("run", "job.yaml")
+    plan = desk.run("plan", "job.yaml", "--json").summary
+    assert (plan["to_send"], [one["prompt"] for one in plan["first"]]) == (0, ["a", "no"])
+
+
+def test_plan_says_where_the_disk_is_too_small(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.job(["a", "b"])
+    assert desk.run("plan", "job.yaml", "--json").summary["disk_lacks_bytes"] == 0
+    monkeypatch.setattr("pipeline.app.plan.LIKELY_IMAGE_BYTES", 10**18)
+    told = desk.run("plan", "job.yaml")
+    assert told.code == 0
+    assert ": too little by about " in told.out
+    assert desk.run("plan", "job.yaml", "--json").summary["disk_lacks_bytes"] > 10**17
 
 
 def test_plan_tells_of_the_files_a_run_then_writes(desk: Desk, provider: Serving) -> None:
@@ -195,13 +217,19 @@ def test_status_tells_of_a_run_while_it_goes_on_and_afterwards(
             assert (now()["running"], now()["running_pid"]) == (True, process.pid)
             text = desk.run("status", "out")
             assert f"pid {process.pid}" in text.out
-            assert "in flight 2" in text.out
+            assert "in flight 2, the oldest for " in text.out
+            assert ", simulator/painter: slow 1\n" in text.out
+            out = now()["in_flight_requests"]
+            assert [one["prompt"] for one in out] == ["slow 1", "slow 2"]
+            assert {one["model"] for one in out} == {"simulator/painter"}
+            assert all(0 <= one["for_s"] < 60 for one in out)
             process.terminate()
             assert ended(process).code == 143
     told = desk.run("status", "out", "--json")
     assert told.code == 0
     (status,) = told.objects
     whole = {"made": 1, "failed": 1, "owed": 2, "in_flight": None, "running": False}
+    assert (status["in_flight_requests"], status["lanes"]) == ([], [])
     assert status == status | whole
     assert status["maybe_billed"] == 2
     assert {one["attempt"] for one in status["maybe_billed_requests"]} == {1}

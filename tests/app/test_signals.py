@@ -172,6 +172,7 @@ def test_wait_waits_for_the_other_run_and_goes_on_from_there(desk: Desk, provide
             second = desk.run("run", "job.yaml", "--wait", "30", "--json")
             assert ended(first).code == 0
         assert there.bill()["requests"] == 12
+    assert second.err.count(f"waiting up to 30 s for another run (pid {first.pid} on ") == 1
     assert (second.code, second.summary["made"], second.summary["requests"]) == (0, 12, 0)
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pipeline.store.durable import Calls
-    from pipeline.store.folder import Trail
+    from pipeline.store.trail import Trail
 
 AT = "2026-11-22T14:00:00.123Z"
 COST_USD = 0.25  # binary fractions: sums compare as they are

@@ -20,11 +20,13 @@ OURS = [
     ".state/probe.tmp",
     ".state/folder.json",
     ".state/plan.json",
+    ".state/live.json",
+    ".state/live.json.next",
     ".state/ballast",
 ]
 COMMANDS = [
     *(("run", name) for name in OURS),
-    *(("status", name) for name in (".state/plan.json", ".state/lock")),
+    *(("status", name) for name in (".state/plan.json", ".state/lock", ".state/live.json")),
     *(("verify", name) for name in ("job.yaml", "manifest.jsonl")),
 ]
 

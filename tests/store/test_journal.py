@@ -68,13 +68,15 @@ def copied(folder: Path, to: Path) -> Path:
 
 
 def test_an_attempt_nobody_heard_of_again_may_have_been_billed() -> None:
-    heard = attempt(request_id="gen-1")
+    heard = attempt(request_id="gen-1", model="m", prompt="a fox")
     (one,) = folded(send_line(heard), heard_line(heard)).maybe_billed()
     assert one.told() == {
         "id": "a",
         "attempt": 1,
         "run": "r1",
         "at": AT,
+        "model": "m",
+        "prompt": "a fox",
         "request_id": "gen-1",
     }
 

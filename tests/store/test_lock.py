@@ -60,11 +60,29 @@ def test_the_second_run_is_told_who_the_first_is(
 
 
 def test_waiting_ends_when_the_other_lets_go(tmp_path: Path, other: subprocess.Popen[str]) -> None:
-    assert other.stdin
-    other.stdin.write("\n")
-    other.stdin.flush()
-    with Folder(tmp_path, terms(wait_s=20)):
+    told: list[str] = []
+
+    def let_go(what: str) -> None:
+        told.append(what)
+        assert other.stdin
+        other.stdin.write("\n")
+        other.stdin.flush()
+
+    with Folder(tmp_path, terms(wait_s=20, waits=let_go)):
         assert read_status(tmp_path).running_pid == os.getpid()
+    (what,) = told  # once, however often it looked
+    assert what.startswith(f"waiting up to 20 s for another run (pid {other.pid} on ")
+    assert what.endswith(f": it is writing to {tmp_path}")
+
+
+def test_who_need_not_wait_is_told_nothing(tmp_path: Path, other: subprocess.Popen[str]) -> None:
+    told: list[str] = []
+    with pytest.raises(Locked):
+        Folder(tmp_path, terms(waits=told.append))
+    other.kill()
+    other.wait()
+    with Folder(tmp_path, terms(wait_s=20, waits=told.append)):
+        assert told == []
 
 
 def test_status_names_the_run_and_does_not_get_in_its_way(

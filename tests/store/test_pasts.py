@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 from keeping import failed, keep_made, rows_in, task, terms
 
 from pipeline.core.model import Past, Why
-from pipeline.store.folder import Folder, Trail
+from pipeline.store.folder import Folder
 from pipeline.store.pasts import newest
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from pipeline.store.trail import Trail
 
 AT = "2026-11-22T14:00:00.123Z"
 TASK = task(1)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from pipeline.core.model import Answer, Course, Failed, Image, Made, Receipt, Task, Why
-from pipeline.core.ports import Back, Sent, Settled, TriedAgain
+from pipeline.core.ports import Back, HeldBy, Hold, LaneState, Sent, Settled, TriedAgain
 
 if TYPE_CHECKING:
     from pipeline.core.model import Part
@@ -34,8 +34,16 @@ def back(cost_usd: float | None = 0.04, *, is_maybe_billed: bool = False) -> Bac
     return Back(cost_usd=cost_usd, is_maybe_billed=is_maybe_billed)
 
 
-def tried_again(why: Why = Why.THROTTLED, wait_s: float = 1.0) -> TriedAgain:
-    return TriedAgain(task=task(), attempt=1, why=why, detail="slow \x1b[2Jdown", wait_s=wait_s)
+def tried_again(
+    why: Why = Why.THROTTLED, wait_s: float = 1.0, *, task_number: int = 0
+) -> TriedAgain:
+    return TriedAgain(
+        task=task(task_number), attempt=1, why=why, detail="slow \x1b[2Jdown", wait_s=wait_s
+    )
+
+
+def lane(by: HeldBy, name: str = "knox", *, in_flight: int = 64, **changes: Any) -> LaneState:
+    return LaneState(lane=name, in_flight=in_flight, hold=Hold(by=by, **changes))
 
 
 def made(number: int = 0, *, n_images: int = 1, latency_s: float = 8.0, **changes: Any) -> Settled:

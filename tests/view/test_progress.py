@@ -11,9 +11,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import orjson
-from telling import Clock, back, failed, made, sent, tried_again
+import pytest
+from telling import Clock, back, failed, lane, made, sent, tried_again
 
-from pipeline.core.ports import Draining, Event, Held
+from pipeline.core.ports import Draining, Event, Held, HeldBy
 from pipeline.view.progress import Mode, Progress, voices_for
 from pipeline.view.tally import Tally
 
@@ -66,6 +67,32 @@ def test_off_a_terminal_a_line_comes_also_while_nothing_happens() -> None:
     ]
 
 
+def test_off_a_terminal_the_line_says_what_holds_the_run_back() -> None:
+    clock, err = Clock(), io.StringIO()
+    progress = _progress(Mode.PLAIN, err, clock)
+    progress.see(sent())
+    clock.seconds += 30
+    progress.see(lane(HeldBy.WINDOW, window=64, in_flight=1))
+    progress.tick()
+    assert err.getvalue() == (
+        "made 1000 of 1632, failed 0, 1 in flight, 0.0 images/s, no end in sight yet, $0.00;"
+        " held back by the window: 64 in flight; more concurrency would help\n"
+    )
+
+
+def test_a_lane_that_is_not_told_of_any_more_is_gone() -> None:
+    clock = Clock()
+    progress = _progress(Mode.QUIET, io.StringIO(), clock)
+    both = [lane(HeldBy.PACE, "a"), lane(HeldBy.PACE, "b")]
+    for state in both:
+        progress.see(state)
+    assert list(progress.tally.lanes) == both
+    progress.tick()
+    assert list(progress.tally.lanes) == both
+    progress.see(both[1])
+    assert list(progress.tally.lanes) == [both[1]]
+
+
 def test_the_first_long_wait_is_told_at_once_and_not_again_with_every_reply() -> None:
     clock, err = Clock(), io.StringIO()
     progress = _progress(Mode.PLAIN, err, clock)
@@ -107,6 +134,8 @@ def test_programs_get_one_object_a_line() -> None:
     for event in events:
         progress.see(event)
     clock.seconds += 30
+    for state in (lane(HeldBy.PACE, per_minute=580.0), lane(HeldBy.SICK, "other", until_s=2.0)):
+        progress.see(state)
     progress.tick()
     progress.tick()
     progress.close()
@@ -116,6 +145,9 @@ def test_programs_get_one_object_a_line() -> None:
     assert told[1]["files"] == ["images/0.png", "images/1.png"]
     assert (told[2]["id"], told[2]["why"]) == ("id4", "refused")
     assert told[5]["made"] == 1001
+    assert told[5]["held_by"] == "pace"
+    lanes = [(one["lane"], one["held_by"], one["until_s"]) for one in told[5]["lanes"]]
+    assert lanes == [("knox", "pace", None), ("other", "sick", 2.0)]
 
 
 def _on_a_terminal(n_columns: int, play: Callable[[io.TextIOBase], None]) -> str:
@@ -147,6 +179,40 @@ def test_on_a_terminal_it_is_one_line_drawn_over_itself_and_wiped_at_the_end() -
     assert "made 1018/1632 · failed 2 · in flight 0 · 54.0/min · ETA " in states[-1]
     assert all(len(state) <= 80 for state in states)
     assert told.rsplit("\r", 2)[-2].strip() == ""
+
+
+@pytest.mark.parametrize(
+    ("n_columns", "words"),
+    [
+        (
+            120,
+            (
+                "made 1018/1632 · failed 2 · in flight 1 · 54.0/min · pace 580/min measured"
+                " · ETA 10:12 · $0.80"
+            ),
+        ),
+        (80, "made 1018/1632 · failed 2 · 54.0/min · pace 580/min measured · ETA 10:12"),
+        (60, "made 1018/1632 · 54.0/min · pace 580/min measured"),
+        (40, "made 1018/1632 · 54.0/min"),
+    ],
+)
+def test_the_live_line_says_what_holds_the_run_back_within_any_width(
+    n_columns: int, words: str
+) -> None:
+    clock = Clock()
+
+    def play(err: io.TextIOBase) -> None:
+        progress = _progress(Mode.LIVE, err, clock)
+        _run(progress, clock, seconds=20)
+        progress.see(sent(99))
+        progress.see(lane(HeldBy.PACE, per_minute=588.0, is_measured=True))
+        progress.tick()
+        progress.close()
+
+    told = _on_a_terminal(n_columns, play)
+    states = [state for state in told.split("\r") if state.strip()]
+    assert words in states[-1]
+    assert all(len(state) <= n_columns for state in states)
 
 
 def test_a_terminal_of_40_columns_is_not_broken() -> None:

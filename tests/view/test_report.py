@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from telling import back, failed, made, sent, tried_again
+from telling import back, failed, lane, made, sent, tried_again
 
 from pipeline.core.model import Why
+from pipeline.core.ports import HeldBy
 from pipeline.core.prices import Price
 from pipeline.view.report import Ending, next_command, summary_json, summary_text
 from pipeline.view.tally import Tally
@@ -112,6 +113,19 @@ def test_a_cost_that_is_known_is_its_own_range() -> None:
     assert told["cost_usd_low"] == told["cost_usd_high"] == told["cost_usd"] == 0.08
 
 
+def test_the_limit_that_was_found_out_is_named_with_what_saves_finding_it_out_again() -> None:
+    tally = _tally(2)
+    tally.note(lane(HeldBy.PACE, per_minute=600.0), 1.0)
+    assert "saves" not in summary_text(_ending(), tally)
+    tally.note(lane(HeldBy.END, per_minute=588.0, is_measured=True), 1.0)
+    assert (
+        "\nthe provider lets through about 580 a minute:"
+        " limits.requests_per_minute: 580 saves the finding out\noutput:"
+    ) in summary_text(_ending(), tally)
+    (told,) = summary_json(_ending(), tally)["lanes"]
+    assert (told["requests_per_minute"], told["measured"]) == (588.0, True)
+
+
 def test_a_run_with_nothing_to_do_says_so() -> None:
     assert summary_text(_ending(cost_usd_in_all=3.2), _tally()) == (
         "made 1632 of 1632 · nothing was sent: they were there already\n"
@@ -132,6 +146,7 @@ def test_a_stopped_run_says_why_and_never_takes_more_than_12_lines() -> None:
     )
     tally = _tally(3, 1)
     tally.note(tried_again(), 1.0)
+    tally.note(lane(HeldBy.END, per_minute=588.0, is_measured=True), 1.0)
     told = summary_text(ending, tally).splitlines()
     assert len(told) <= 12
     assert "owed 9: not settled yet" in told

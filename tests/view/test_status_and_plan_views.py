@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from telling import lane
 
+from pipeline.core.ports import HeldBy
 from pipeline.view.plan import Bill, FirstTask, PlanView, plan_json, plan_text, price_text
 from pipeline.view.status import status_json, status_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from pipeline.core.ports import LaneState
+
+NOW = datetime(2026, 11, 22, 14, 0, 41, tzinfo=UTC)
 
 
 @dataclass
@@ -20,7 +27,15 @@ class _Attempt:
 
     def told(self) -> dict[str, Any]:
         request_id = None if self.number % 2 else f"gen-{self.number}"
-        return {"id": f"{self.number:04x}", "attempt": 1, "request_id": request_id}
+        return {
+            "id": f"{self.number:04x}",
+            "attempt": 1 + self.number % 2,
+            "run": "r",
+            "at": f"2026-11-22T14:00:{self.number:02}.000Z",
+            "model": "google/gemini",
+            "prompt": f"a fox\x1b[2J, drawn {self.number} times",
+            "request_id": request_id,
+        }
 
 
 @dataclass
@@ -54,11 +69,26 @@ class _Standing:
     is_stale: bool = False
     running_pid: int | None = None
     in_flight: int | None = None
+    flying: Sequence[_Attempt] = ()
+    lanes: Sequence[LaneState] = ()
     unanswered: Sequence[_Attempt] = ()
 
 
+def text_of(standing: _Standing) -> str:
+    return status_text(standing, now=NOW)
+
+
+def json_of(standing: _Standing) -> dict[str, Any]:
+    return status_json(standing, now=NOW)
+
+
+def running(n_out: int, *lanes: LaneState) -> _Standing:
+    flying = [_Attempt(number) for number in range(n_out)]
+    return _Standing(holder=_Holder(), is_running=True, in_flight=n_out, flying=flying, lanes=lanes)
+
+
 def test_status_of_a_folder_at_rest() -> None:
-    assert status_text(_Standing()) == (
+    assert text_of(_Standing()) == (
         "outputs/sun sets · no run is going on\n"
         "made 5 of 10 · 7 images\n"
         "failed 3: refused 2, lost 1\n"
@@ -72,25 +102,75 @@ def test_status_of_a_folder_at_rest() -> None:
 
 def test_status_names_the_last_requests_that_were_never_answered() -> None:
     attempts = [_Attempt(number) for number in range(5)]
-    told = status_text(_Standing(unanswered=attempts, maybe_billed=6))
+    told = text_of(_Standing(unanswered=attempts, maybe_billed=6))
     assert "maybe billed 6" in told
     assert (
         "never answered, so maybe billed: task 0004 (gen-4), task 0003, task 0002 (gen-2)"
         " and 2 more (--json)" in told
     )
-    assert len(status_json(_Standing(unanswered=attempts))["maybe_billed_requests"]) == 5
-    assert "(--json)" not in status_text(_Standing(unanswered=attempts[:3]))
+    assert len(json_of(_Standing(unanswered=attempts))["maybe_billed_requests"]) == 5
+    assert "(--json)" not in text_of(_Standing(unanswered=attempts[:3]))
 
 
 def test_status_of_a_running_one_says_who_and_what_is_in_flight() -> None:
-    told = status_text(_Standing(holder=_Holder(), is_running=True, in_flight=64))
+    told = text_of(running(3, lane(HeldBy.PACE, in_flight=3, per_minute=588.0, is_measured=True)))
     assert "running (pid 123 on host, since 2026-11-22 14:03 UTC)" in told
-    assert "in flight 64" in told
+    assert (
+        "\nin flight 3, the oldest for 41 s\n"
+        "  task 0000, for 41 s, google/gemini: a fox [2J, drawn 0 times\n"
+        "  task 0001, for 40 s, attempt 2, google/gemini: a fox [2J, drawn 1 times\n"
+        "  task 0002, for 39 s, google/gemini: a fox [2J, drawn 2 times\n"
+        "knox: 3 in flight, held back by the pace: 580 a minute, measured;"
+        " more concurrency would not help\n"
+    ) in told
+    assert "2.0 images/s so far" in told
     assert "rerun" not in told
 
 
+def test_status_shows_the_oldest_of_many_and_all_of_them_to_programs() -> None:
+    told = text_of(running(30))
+    assert "\nin flight 30, the oldest for 41 s\n" in told
+    assert told.count("\n  task ") == 8
+    assert "\n  and 22 more (--json)\n" in told
+    assert [one["for_s"] for one in json_of(running(2))["in_flight_requests"]] == [41.0, 40.0]
+
+
+def test_status_shows_every_lane_with_its_limit_and_what_holds_it_back() -> None:
+    lanes = (
+        lane(HeldBy.END, in_flight=2, per_minute=600.0),
+        lane(HeldBy.SICK, "local\x1b[2J", in_flight=0, until_s=4.0),
+    )
+    told = text_of(running(0, *lanes))
+    assert (
+        "\nin flight 0\n"
+        "knox: 2 in flight, nothing left to send; limit 600 a minute, as told\n"
+        "local [2J: 0 in flight, the endpoint is unwell: one request at a time tries it,"
+        " next in 4 s\n"
+    ) in told
+    first, _ = json_of(running(0, *lanes))["lanes"]
+    assert first == {
+        "lane": "knox",
+        "in_flight": 2,
+        "held_by": "end",
+        "until_s": None,
+        "requests_per_minute": 600.0,
+        "window": None,
+        "measured": False,
+    }
+
+
+def test_a_request_of_unknown_age_or_of_an_older_journal_is_listed_all_the_same() -> None:
+    class _Old(_Attempt):
+        def told(self) -> dict[str, Any]:
+            return super().told() | {"at": "?", "model": "", "prompt": ""}
+
+    standing = running(0)
+    standing.flying = [_Old(0)]
+    assert "\nin flight 1\n  task 0000\n" in text_of(standing)
+
+
 def test_status_of_a_killed_one_says_so() -> None:
-    told = status_text(_Standing(holder=_Holder(), is_stale=True))
+    told = text_of(_Standing(holder=_Holder(), is_stale=True))
     assert "the last run ended without finishing (pid 123" in told
 
 
@@ -107,16 +187,16 @@ def test_status_of_an_empty_folder() -> None:
         started_at=None,
         finished_at=None,
     )
-    assert status_text(standing).splitlines()[1:] == [
+    assert text_of(standing).splitlines()[1:] == [
         "made 0 of 0 · 0 images",
         "cost $0.00 · maybe billed 0",
     ]
-    told = status_json(standing)
+    told = json_of(standing)
     assert (told["latency_p50_s"], told["images_per_s"]) == (None, None)
 
 
 def test_status_for_programs_holds_the_integers_and_the_cost() -> None:
-    told = status_json(_Standing(holder=_Holder(), is_running=True, running_pid=123))
+    told = json_of(_Standing(holder=_Holder(), is_running=True, running_pid=123))
     for key, number in {"made": 5, "failed": 3, "owed": 2, "maybe_billed": 1}.items():
         assert told[key] == number
     assert told["cost_usd"] == 0.2
@@ -158,9 +238,19 @@ def test_a_plan() -> None:
         "to send: 20 requests, 64 at once, 600 requests a minute: at least 2.0 s\n"
         "disk: about 36.0 MB needed, 84.0 GB free\n"
         "output: outputs/sunsets\n"
-        "first:\n"
+        "next to send:\n"
         f"  images/000/a.png  a  sunset {'x' * 61}…"
     )
+
+
+def test_a_plan_says_where_the_disk_is_too_small() -> None:
+    told = plan_text(_plan(disk_free_bytes=6_000_000))
+    assert (
+        "\ndisk: about 36.0 MB needed, 6.0 MB free: too little by about 30.0 MB;"
+        " free some, or choose a folder on another disk with --out\n"
+    ) in told
+    assert _plan(disk_free_bytes=None).disk_lacks_bytes == 0
+    assert plan_json(_plan(disk_free_bytes=6_000_000))["disk_lacks_bytes"] == 30_000_000
 
 
 def test_a_plan_says_what_was_folded_and_what_it_may_cost() -> None:

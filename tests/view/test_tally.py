@@ -54,6 +54,26 @@ def test_the_drain_says_what_is_in_flight() -> None:
     assert tally.in_flight == 7
 
 
+def test_the_oldest_request_is_the_one_that_is_out_longest() -> None:
+    tally = _tally()
+    assert tally.oldest_s(1000.0) is None
+    for number in range(3):
+        tally.note(sent(number), 1000.0 + number)
+    assert (tally.oldest_s(1041.0), tally.waiting) == (41.0, 7)
+    tally.note(back(), 1041.0)
+    tally.note(made(0), 1041.0)
+    assert tally.oldest_s(1041.0) == 40.0
+    tally.note(back(), 1041.0)
+    tally.note(tried_again(task_number=1), 1041.0)
+    assert (tally.oldest_s(1041.0), tally.waiting) == (39.0, 8)
+    tally.note(sent(1), 1042.0)
+    assert tally.oldest_s(1042.0) == 40.0
+    for number in (2, 1):
+        tally.note(back(), 1043.0)
+        tally.note(failed(number), 1043.0)
+    assert (tally.oldest_s(1043.0), tally.waiting) == (None, 7)
+
+
 def test_rates_are_those_of_the_last_minute_and_of_the_whole_run() -> None:
     tally = _tally(wanted=100)
     for second in range(10):
