@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pipeline.provider.catalog import Catalog
     from pipeline.store.folder import Folder
 
+TICK_S = 1.0
 GO_ON = "Run the same command to go on"
 
 
@@ -47,8 +48,9 @@ class Run:
 
     ``n_tasks``: how many there are to settle, where that is known.
 
-    ``tick`` is called every ``tick_every_s`` seconds while it goes on. ``doubts`` is given what the
-    provider's list says against one of ``models``; None: the list is not asked for.
+    ``tick`` is called every ``tick_every_s`` seconds while it goes on, at least every second.
+    ``doubts`` is given what the provider's list says against one of ``models``; None: the list is
+    not asked for.
     """
 
     job: Job
@@ -99,6 +101,7 @@ class Driver:
             try:
                 return await self._pool.run(tasks)
             finally:
+                self._tell_lanes()
                 self.n_cut_off = self._pool.n_cut_off
                 self._pool = None
 
@@ -207,6 +210,14 @@ class Driver:
         return Pool(stages, guards, n_workers=n_workers)
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._run.tick and self._run.tick_every_s:
+        """Every second: ``status`` reads of the lanes what is fresh."""
+        self._tell_lanes()
+        if self._run.tick:
             self._run.tick()
-            loop.call_later(self._run.tick_every_s, self._tick, loop)
+        loop.call_later(min(self._run.tick_every_s or TICK_S, TICK_S), self._tick, loop)
+
+    def _tell_lanes(self) -> None:
+        states = self._pool.states() if self._pool else []
+        for state in states:
+            self._run.observer.see(state)
+        self._run.folder.tell(states)

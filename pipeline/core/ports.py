@@ -163,6 +163,9 @@ class Gate(Protocol):
     ) -> None:
         """One came back, with what it met and the server's hint if it gave one."""
 
+    def holding(self, now: float) -> Hold:
+        """What holds the next one back, and the limits as they are now."""
+
 
 class Budget(Protocol):
     """What may be spent; every request is reserved before it leaves."""

@@ -9,20 +9,21 @@ and not with the tasks, and there is one timer, held by the first in line.
 from __future__ import annotations
 
 import asyncio
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from math import inf
 from typing import TYPE_CHECKING
 
 from pipeline.core.model import Answer, Course, Failed, Failure, Made, Outcome, Task, Why
 from pipeline.core.ports import (
-    Back,
     Draining,
     Held,
+    HeldBy,
     RouteClosed,
     Sent,
     Settled,
     TriedAgain,
 )
+from pipeline.engine.accounts import Accounts, known_cost
 from pipeline.engine.breaker import Breaker
 from pipeline.engine.queue import Queue
 from pipeline.engine.retry import LONGEST_HINT_S
@@ -34,7 +35,7 @@ from pipeline.errors import Guarded, Interrupted, Stop
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pipeline.core.ports import Trail
+    from pipeline.core.ports import LaneState, Trail
     from pipeline.engine.errand import Errand
     from pipeline.engine.routes import Leave, Route
     from pipeline.engine.stages import Guards, Stages
@@ -56,12 +57,14 @@ class Pool:
         self._routes = Routes(stages.routes, overall=stages.overall)
         self._queue = Queue(iter(()), n_workers=n_workers)
         self._tail = Tail(longest_s=guards.longest_reply_s)
+        self._is_short_of_money = False
         self._n_busy = 0
         self._n_out = 0
         self._front = asyncio.Lock()
         self._changed = asyncio.Event()
         self._patience: asyncio.Timeout | None = None
         self._stop: Stop | None = None
+        self._accounts = Accounts(stages.budget, stages.observer)
         self._breaker = Breaker(guards, stages.clock, stages.observer)
         self.n_cut_off = 0
 
@@ -69,6 +72,19 @@ class Pool:
     def is_interrupted(self) -> bool:
         """Whether a signal has stopped it already."""
         return isinstance(self._stop, Interrupted)
+
+    def states(self) -> list[LaneState]:
+        """How each route that is open stands, and what holds its next request back."""
+        now = self._stages.clock.now()
+        n_kept = self._n_busy - self._n_out
+        of_all = None
+        if self._queue.is_empty:
+            of_all = HeldBy.END
+        elif self._is_short_of_money:
+            of_all = HeldBy.BUDGET
+        elif n_kept > self._n_workers / 2:
+            of_all = HeldBy.DISK
+        return self._routes.states(now, of_all)
 
     async def run(self, tasks: Iterator[Task | None]) -> Stop | None:
         """Settle ``tasks``; returns why the run stopped before its end, None if it did not.
@@ -170,7 +186,8 @@ class Pool:
     def _is_affordable(self, task: Task) -> bool:
         """Reserve what it may cost; where there never will be room for that, the run ends."""
         budget = self._stages.budget
-        if budget.allows(task.model):
+        self._is_short_of_money = not budget.allows(task.model)
+        if not self._is_short_of_money:
             budget.reserve(task.model)
             return True
         if budget.is_used_up(task.model):
@@ -201,16 +218,16 @@ class Pool:
             self.n_cut_off += result is None
             self._return(leave, now, result)
         if errand.is_settled:
-            self._forget(errand, result)
+            self._accounts.forget(errand, result)
             return
-        self._account(errand, result)
+        self._accounts.settle(errand, result)
         latency_s = now - leave.ticket.left_at
         if isinstance(result, Got):
             self._breaker.brought_images()
             self._tail.beat(errand, now)
             course = self._course(errand, leave.route, latency_s)
             made = Made(task=errand.task, images=result.images, answer=result.answer, course=course)
-            with _known_cost(trail, result.answer.cost_usd):
+            with known_cost(trail, result.answer.cost_usd):
                 await self._settle(made)
         else:
             trail.back(
@@ -230,25 +247,6 @@ class Pool:
             landed = await self._guarded(route, errand.task, trail)
             flight.is_answered = not isinstance(landed, Failure) or landed.is_answer
         return landed
-
-    def _account(self, errand: Errand, result: Got | Failure) -> None:
-        """What it cost, and what nobody told."""
-        cost_usd, is_unpriced = result.answer.cost_usd, result.is_unpriced
-        is_maybe_billed = isinstance(result, Failure) and result.is_maybe_billed
-        is_charged = is_maybe_billed or is_unpriced
-        self._stages.budget.settle(errand.task.model, cost_usd=cost_usd, is_charged=is_charged)
-        errand.add(cost_usd, is_maybe_billed=is_maybe_billed, is_unpriced=is_unpriced)
-        self._stages.observer.see(Back(cost_usd=cost_usd, is_maybe_billed=is_maybe_billed))
-
-    def _forget(self, errand: Errand, result: Got | Failure) -> None:
-        """A copy of what is settled: its line is under way and tells of all that was sent."""
-        if isinstance(result, Got):
-            for image in result.images:
-                image.part.discard()
-        cost_usd = result.answer.cost_usd
-        is_charged = isinstance(result, Got)
-        self._stages.budget.settle(errand.task.model, cost_usd=cost_usd, is_charged=is_charged)
-        self._stages.observer.see(Back(cost_usd=cost_usd, is_maybe_billed=False))
 
     async def _guarded(self, route: Route, task: Task, trail: Trail) -> Got | Failure:
         """One attempt; a bug of ours in one reply costs that attempt, not the run."""
@@ -334,15 +332,3 @@ class Pool:
     def _course(self, errand: Errand, route: Route, latency_s: float) -> Course:
         finished_at = self._stages.clock.utc()
         return errand.course(finished_at=finished_at, latency_s=latency_s, provider=route.name)
-
-
-@contextmanager
-def _known_cost(trail: Trail, cost_usd: float | None) -> Iterator[None]:
-    """Where images cannot be kept, what they cost is still noted, if that can be."""
-    try:
-        yield
-    except Stop:
-        if cost_usd is not None:
-            with suppress(Stop):
-                trail.back(cost_usd=cost_usd, is_maybe_billed=False, is_unpriced=False)
-        raise

@@ -6,18 +6,18 @@ one model or altogether, and what it was to serve goes to the others.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import TYPE_CHECKING
 
 from pipeline.core.model import Failure, Why
-from pipeline.core.ports import Ending
+from pipeline.core.ports import Ending, HeldBy, LaneState
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from pipeline.core.model import Task
-    from pipeline.core.ports import Gate, Ticket, Trail
+    from pipeline.core.ports import Gate, Hold, Ticket, Trail
     from pipeline.engine.worker import Got
 
 
@@ -91,6 +91,23 @@ class Routes:
         gate.back(ticket, now, what, retry_after_s=retry_after_s)
         for other, other_ticket in others:
             other.back(other_ticket, now, what)
+
+    def states(self, now: float, of_all: HeldBy | None) -> list[LaneState]:
+        """How each that is open stands; ``of_all``: what holds them all back, if anything does."""
+        told = []
+        for route in self._open:
+            hold = self._hold(route, now)
+            if of_all is not None:
+                hold = replace(hold, by=of_all, until_s=None)
+            told.append(LaneState(lane=route.name, in_flight=self._n_out[route], hold=hold))
+        return told
+
+    def _hold(self, route: Route, now: float) -> Hold:
+        """What holds it back, or what holds all of them."""
+        hold = route.gate.holding(now)
+        for gate in self._overall if hold.by is HeldBy.NOTHING else ():
+            hold = gate.holding(now)
+        return hold
 
     def serve(self, task: Task) -> bool:
         """Whether any of them still serves a task."""

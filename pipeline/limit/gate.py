@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from math import inf
 
-from pipeline.core.ports import Ending, Ticket
+from pipeline.core.ports import Ending, HeldBy, Hold, Ticket
 from pipeline.limit.pace import Cooldown, Pace
 
 
@@ -19,6 +19,7 @@ class Gate:
     def __init__(self, *, concurrency: int, requests_per_minute: float | None) -> None:
         """``concurrency``: the most in flight; ``requests_per_minute``: None sets no pace."""
         self._window = concurrency
+        self._per_minute = requests_per_minute
         self._pace = Pace(requests_per_minute)
         self._cooldown = Cooldown()
         self._n_left = 0
@@ -29,6 +30,17 @@ class Gate:
         if self._n_in_flight >= self._window:
             return inf
         return max(self._cooldown.wait(now), self._pace.wait(now))
+
+    def holding(self, now: float) -> Hold:
+        """What holds the next one back: the first of the three that does."""
+        by, until_s = HeldBy.NOTHING, None
+        if self._n_in_flight >= self._window:
+            by = HeldBy.WINDOW
+        elif wait_s := self._cooldown.wait(now):
+            by, until_s = HeldBy.GATE, wait_s
+        elif wait_s := self._pace.wait(now):
+            by, until_s = HeldBy.PACE, wait_s
+        return Hold(by=by, until_s=until_s, per_minute=self._per_minute, window=self._window)
 
     def leave(self, now: float) -> Ticket:
         """One leaves now; only after ``wait(now)`` said 0."""

@@ -1,8 +1,4 @@
-"""While a run goes on, line, program and ``status`` say how the lanes stand; its end what it found.
-
-The lanes here say what they are given to say, at every tick: what a real one says is its own tests'
-business.
-"""
+"""While a run goes on, line, program and ``status`` say how its lanes stand."""
 
 from __future__ import annotations
 
@@ -17,7 +13,6 @@ import orjson
 from commands import until
 
 from pipeline.app.make import Manner, Report, make
-from pipeline.core.ports import HeldBy, Hold, LaneState
 from pipeline.core.simulation import FaultRule, Simulation
 from pipeline.errors import Guarded
 from pipeline.job.load import load_job
@@ -36,13 +31,10 @@ if TYPE_CHECKING:
 HANGING = Simulation(
     latency_s=0, image_size="64x64", rules=(FaultRule(fault="hang", prompt="slow"),)
 )
-HOLD = Hold(by=HeldBy.END, per_minute=588.0, is_measured=True)
 
 
 class _Telling(Progress):
-    """Is told of a lane before each tick, and has the folder tell of it, as a driver does."""
-
-    driver: Driver
+    """Ticks often, and can be told that it is later than it is."""
 
     def __init__(self, tally: Tally, out: io.StringIO, err: io.StringIO) -> None:
         voices = voices_for(Mode.PLAIN, err=err, json_to=out)
@@ -52,12 +44,6 @@ class _Telling(Progress):
     @property
     def period_s(self) -> float | None:
         return 0.05
-
-    def tick(self) -> None:
-        state = LaneState(lane="there", in_flight=self.tally.in_flight, hold=HOLD)
-        self.see(state)
-        self.driver._run.folder.tell([state])
-        super().tick()
 
 
 class _Aside:
@@ -82,7 +68,6 @@ class _Aside:
 
     def _watch(self, driver: Driver, loop: asyncio.AbstractEventLoop) -> None:
         self._driver = driver, loop
-        self.teller.driver = driver
         self.has_begun.set()
 
 
@@ -95,7 +80,8 @@ def test_a_run_that_waits_for_its_last_request_says_so_everywhere(
     desk: Desk, provider: Serving
 ) -> None:
     with provider(HANGING) as there, ThreadPoolExecutor(1) as thread:
-        desk.job(["quick", "slow and steady"], base_url=there.base_url)
+        more = "limits: {concurrency: 7, requests_per_minute: 6000}\n"
+        desk.job(["quick", "slow and steady"], base_url=there.base_url, more=more)
         aside = _Aside(desk.folder / "job.yaml")
         running = thread.submit(aside.run)
         try:
@@ -110,7 +96,7 @@ def test_a_run_that_waits_for_its_last_request_says_so_everywhere(
         report = running.result(20)
     assert "\nin flight 1, the oldest for " in text
     assert ", simulator/painter: slow and steady\n" in text
-    assert "\nthere: 1 in flight, nothing left to send; limit 580 a minute, measured\n" in text
+    assert "\nthere: 1 in flight, nothing left to send; limit 6,000 a minute, as told\n" in text
     (out,) = status["in_flight_requests"]
     assert (out["prompt"], out["model"], out["attempt"]) == (
         "slow and steady",
@@ -119,14 +105,14 @@ def test_a_run_that_waits_for_its_last_request_says_so_everywhere(
     )
     assert status["lanes"][0]["held_by"] == "end"
     assert re.search(
-        r"; nothing left to send: 1 in flight, the oldest for [45]\d s; limit 580",
+        r"; nothing left to send: 1 in flight, the oldest for [45]\d s; limit 6,000",
         aside.err.getvalue(),
     )
     events = [orjson.loads(line) for line in aside.out.getvalue().splitlines()]
     (told,) = (one for one in events if one["event"] == "progress")
-    assert (told["held_by"], told["in_flight"], told["lanes"][0]["measured"]) == ("end", 1, True)
+    assert (told["held_by"], told["in_flight"], told["lanes"][0]["measured"]) == ("end", 1, False)
     assert 40 < told["oldest_s"] < 60
     lines = summary_text(report.ending, report.tally).splitlines()
-    assert sum("lets through about 580 a minute" in line for line in lines) == 1
+    assert not any("lets through" in line for line in lines), "it was told, not found out"
     assert len(lines) <= 12
     assert not (desk.out / ".state/live.json").exists()

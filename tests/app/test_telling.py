@@ -62,7 +62,7 @@ def test_a_terminal_gets_a_live_line_that_leaves_nothing_behind(
         written, seen = on_a_terminal(desk, "run", "job.yaml")
     assert "\r" in written
     assert "made 1/4" in written
-    assert "in flight 1" in written
+    assert "window 1, more would help" in written
     assert "%|" not in seen
     lines = [line for line in seen.splitlines() if line]
     assert "made 4 of 4" in lines[0]
