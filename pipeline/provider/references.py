@@ -197,7 +197,7 @@ class _Slices:
 
 def _of_url(text: str) -> Reference | str:
     if text.startswith("data:"):
-        return "a data: URL is not read here: name a file, or an https:// address"
+        return "a data: URL is not read here: name the path of an image, or an https:// address"
     if text[:8].lower() != "https://":
         return f"{text[:60]}: must be the path of an image, or an https:// address"
     try:

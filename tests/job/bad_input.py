@@ -2205,7 +2205,7 @@ REFERENCES = [
     ),
     job(
         GOOD + "references: ['data:image/png;base64,AAAA']\n",
-        "job.yaml:2:14: references.0: a data: URL is not read here: save the image as a file and name that",
+        "job.yaml:2:14: references.0: a data: URL is not read here: name the path of an image, or an https:// address",
     ),
     job(
         GOOD + "references: ['{{photo}}']\n",
