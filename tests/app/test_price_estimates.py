@@ -137,7 +137,12 @@ CASES = (
 )
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+ALL_THE_OTHERS = [
+    pytest.param(case, marks=pytest.mark.long) for n, case in enumerate(CASES) if n % 4
+]
+
+
+@pytest.mark.parametrize("case", [*CASES[::4], *ALL_THE_OTHERS], ids=lambda case: case.name)
 def test_the_price_estimate_of_a_plan_brackets_the_bill(
     desk: Desk, provider: Serving, case: Case
 ) -> None:
