@@ -14,7 +14,6 @@ from pipeline.app.descriptors import room_for
 from pipeline.app.lanes import (
     Lane,
     Means,
-    all_listed,
     connected,
     doubts,
     overall_gate,
@@ -151,14 +150,14 @@ class Driver:
         if run.doubts is not None:
             for doubt in doubts(lanes, run.models):
                 run.doubts(doubt)
-        return lanes, self._budget(all_listed(lanes))
+        return lanes, self._budget({lane.chosen.name: lane.listed for lane in lanes})
 
     def _n_workers(self) -> int:
         most = overall_limits(self._run.job).concurrency
         n_useful = most if self._run.n_tasks is None else self._run.n_tasks
         return room_for(min(most, n_useful))
 
-    def _budget(self, listed: Catalog) -> Budget:
+    def _budget(self, listed: Mapping[str, Catalog]) -> Budget:
         """What is left of the budget; where the job sets none, there is no end to it."""
         run, ceiling_usd = self._run, self._run.job.budget.usd
         if ceiling_usd is None:
@@ -173,7 +172,7 @@ class Driver:
     def _too_little(self) -> Stop | None:
         """Why not one request fits the budget, where that is known without asking anybody."""
         try:
-            budget = self._budget(prices_of(self._run.job).catalog)
+            budget = self._budget(prices_of(self._run.job).catalogs)
         except Misconfigured:  # the provider's list may tell
             return None
         if not all(map(budget.is_used_up, self._run.models)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.app import catalog
@@ -110,11 +110,6 @@ def doubts(lanes: Collection[Lane], models: Collection[str]) -> Iterator[str]:
         if all(lane.listed.doubt(model) for lane in lanes):
             lane = next(iter(lanes))
             yield from catalog.doubts(lane.listed, [model], lane.chosen)
-
-
-def all_listed(lanes: Collection[Lane]) -> Catalog:
-    """The models that any of them lists."""
-    return replace(Catalog(), models=tuple(model for lane in lanes for model in lane.listed.models))
 
 
 def _gate(limits: LimitsSpec) -> Gate:

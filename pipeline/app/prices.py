@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from pipeline.core.model import Secret, Task
     from pipeline.core.simulation import Simulation
-    from pipeline.job.job import Job
+    from pipeline.job.job import Chosen, Job
 
 PROFILE = "the profile's prices"
 SIMULATED = "simulated"
@@ -29,11 +29,15 @@ _PLAIN = Ask()
 
 
 def worst_prices(
-    job: Job, models: Collection[str], listed: Catalog, seen: Mapping[str, tuple[float, float]]
+    job: Job,
+    models: Collection[str],
+    listed: Mapping[str, Catalog],
+    seen: Mapping[str, tuple[float, float]],
 ) -> dict[str, float]:
     """The most that a request may cost, by model, in US dollars; one without a price is left out.
 
-    ``seen``: the least and the most that replies cost in this folder.
+    ``listed``: what each provider lists. ``seen``: the least and the most that replies cost in this
+    folder.
     """
     prices = Prices(job, listed, seen=seen)
     others = models_in(job.params)
@@ -52,11 +56,19 @@ def no_price(models: Collection[str]) -> str:
 
 
 def prices_of(job: Job, *, seen: Mapping[str, tuple[float, float]] | None = None) -> Prices:
-    """What is known without asking anybody: of a list, only one that an earlier command kept."""
-    kept = None if job.is_simulated else catalog.kept(job.profile.base_url or "", _key_of(job))
-    if kept is None:
-        return Prices(job, Catalog(), seen=seen)
-    return Prices(job, kept.catalog, listed_on=kept.asked_on, seen=seen)
+    """What is known without asking anybody: of lists, only those that an earlier command kept."""
+    kept = {
+        chosen.name: catalog.kept(chosen.profile.base_url or "", _key_of(chosen))
+        for chosen in job.pool
+        if not chosen.is_simulated
+    }
+    there = {name: one for name, one in kept.items() if one}
+    return Prices(
+        job,
+        {name: one.catalog for name, one in there.items()},
+        listed_on={name: one.asked_on for name, one in there.items()},
+        seen=seen,
+    )
 
 
 class Prices:
@@ -65,22 +77,27 @@ class Prices:
     def __init__(
         self,
         job: Job,
-        catalog: Catalog,
+        catalogs: Mapping[str, Catalog],
         *,
-        listed_on: str | None = None,
+        listed_on: Mapping[str, str] | None = None,
         seen: Mapping[str, tuple[float, float]] | None = None,
     ) -> None:
-        """``catalog``: the provider's list, ``listed_on``: the day it was asked for, ISO 8601.
+        """``catalogs``: of each provider its list, ``listed_on``: the day it was asked for.
 
         ``seen``: by model, the cheapest and the dearest reply so far, in US dollars; it is read
         once.
         """
-        self.catalog = catalog
-        self._profile = job.profile
-        host = urlsplit(job.profile.base_url or "").netloc.rpartition("@")[2]
-        self._listed = f"catalog of {host}" + (f", {listed_on}" if listed_on else "")
+        self._pool = job.pool
+        self.catalogs = catalogs
+        self._listed_on = listed_on or {}
         self._seen = dict(seen or {})
         self._of = lru_cache(maxsize=_MOST_KEPT)(self._price)
+
+    @property
+    def catalog(self) -> Catalog:
+        """The models that any of the providers lists."""
+        listed = (one for there in self.catalogs.values() for one in there.models)
+        return Catalog(models=tuple(listed))
 
     def of(self, task: Task) -> Price | None:
         """What one request of ``task`` may cost; None where nobody knows.
@@ -101,23 +118,31 @@ class Prices:
         return max((self._seen[one][1] for one in models if one in self._seen), default=None)
 
     def _price(self, models: tuple[str, ...], ask: Ask) -> Price | None:
-        prices = [price_of(ask, self._tariffs(one), self._seen.get(one)) for one in models]
+        prices = [
+            price_of(ask, self._tariffs(chosen, one), self._seen.get(one))
+            for chosen in self._pool
+            for one in models
+        ]
         known = [price for price in prices if price]
         return widest(known) if len(known) == len(prices) else None
 
-    def _tariffs(self, model: str) -> Iterator[Tariff]:
-        if self._profile.simulator:
-            yield _simulated(self._profile.simulator, model)
+    def _tariffs(self, chosen: Chosen, model: str) -> Iterator[Tariff]:
+        profile = chosen.profile
+        if profile.simulator:
+            yield _simulated(profile.simulator, model)
             return
-        if own := self._profile.prices.get(model):
+        if own := profile.prices.get(model):
             yield Tariff(source=PROFILE, image_usd=(own.image, own.image))
-        if listed := tariff_in(self.catalog, model, self._listed):
+        host = urlsplit(profile.base_url or "").netloc.rpartition("@")[2]
+        on = self._listed_on.get(chosen.name)
+        source = f"catalog of {host}" + (f", {on}" if on else "")
+        if listed := tariff_in(self.catalogs.get(chosen.name, Catalog()), model, source):
             yield listed
 
 
-def _key_of(job: Job) -> Secret | None:
+def _key_of(chosen: Chosen) -> Secret | None:
     try:
-        return key_of(job.chosen, environment(), may_run=False)
+        return key_of(chosen, environment(), may_run=False)
     except NotAllowed:  # a look needs none
         return None
 

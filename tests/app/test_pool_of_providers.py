@@ -151,3 +151,19 @@ def test_a_mistake_in_a_pool_is_told_at_its_place(
     told = desk.run("run", "job.yaml")
     assert (told.code, "job.yaml:2" in told.err) == (code, True), told.err
     assert what in told.err
+
+
+def test_a_budget_reserves_the_price_of_the_dearest_of_a_pool(
+    desk: Desk, provider: Serving
+) -> None:
+    with ExitStack() as stack:
+        cheap = serving(stack, provider, cost_usd=0.01)
+        dear = serving(stack, provider, cost_usd=0.03)
+        pool_job(desk, {"cheap": cheap, "dear": dear}, "budget: {usd: 0.2}\n")
+        told = desk.run("run", "job.yaml", "--json")
+        assert told.code == 4
+        spent = cheap.bill()["cost_usd"] + dear.bill()["cost_usd"]
+        assert 0.17 < spent <= 0.2 + 1e-9
+        desk.write("dear.yaml", "base_url: http://127.0.0.1:9/v1\nmodel: unheard/of\n")
+        unknown = desk.run("run", "job.yaml", "--out", "new", "--set", "model=unheard/of")
+        assert (unknown.code, "unheard/of" in unknown.out + unknown.err) == (78, True)
