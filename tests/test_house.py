@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,6 +66,14 @@ def test_broad_excepts_stand_at_the_top_and_around_one_task_only() -> None:
 
 def test_no_task_is_started_outside_a_task_group() -> None:
     assert not where(ast.Call, "asyncio.create_task", "ensure_future", "loop.create_task")
+
+
+def test_no_pattern_has_a_possessive_or_atomic_group() -> None:
+    """Python before 3.11.5 matches them wrongly (gh-106052); of a single class they are sound."""
+    group = re.compile(r"\)[*+?}]\+|\(\?>")
+    written = (node.value for _, node in nodes(ast.Constant) if isinstance(node, ast.Constant))
+    texts = (one.decode("latin-1") if isinstance(one, bytes) else str(one) for one in written)
+    assert not [text for text in texts if group.search(text)]
 
 
 def test_every_module_and_public_name_is_documented() -> None:

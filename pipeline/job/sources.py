@@ -28,7 +28,7 @@ _MOST_DEPTH = 64
 _MOST_UNREADABLE = 100_000
 _EXAMPLE = '{"prompt": "a red fox"}'
 _HALF = "it holds half of a surrogate pair, such as \\ud800, which is no text"
-_QUOTED = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"')
+_QUOTED = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*"')
 _BRACKETS = re.compile(rb"[\[\]{}]")
 _EMPTY_IS_NOTHING = frozenset({*SETTINGS, "id"})
 

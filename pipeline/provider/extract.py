@@ -36,8 +36,10 @@ IMAGE_KEYS = frozenset(
 )
 
 _ALPHABET = re.compile(rb"[A-Za-z0-9+/=_-]*")
-# Text up to where a string, a line or a run may begin or end; escapes are passed over in pairs.
-_TEXT = re.compile(rb'(?:[^"\\\nb]++|\\.|b(?!ase64,))*+', re.IGNORECASE | re.DOTALL)
+# Where a string, a line or a run may begin or end; escapes are passed over in pairs. (Possessive
+# groups would say it in one match, and Python before 3.11.5 matches them wrongly: gh-106052.)
+_HALT = re.compile(rb'\\.|[\\"\n]|[bB][aA][sS][eE]64,', re.DOTALL)
+_ESCAPED = re.compile(rb"\\.", re.DOTALL)
 _STOP = re.compile(rb'["\n]|base64,', re.IGNORECASE)
 _PART_OF_STOP = re.compile(rb"b(?:a(?:s(?:e(?:6(?:4)?)?)?)?)?\Z", re.IGNORECASE)
 _ESCAPE = re.compile(rb"\\(?:u[0-9A-Fa-f]{4}|[^u])|%[0-9A-Fa-f]{2}")
@@ -323,8 +325,9 @@ def _n_of_alphabet(text: bytes, at: int = 0, end: int | None = None) -> int:
 def _end_of_text(chunk: bytes, at: int) -> int:
     """Where the text from ``at`` on stops, or may, depending on what comes next."""
     part = _PART_OF_STOP.search(chunk, max(at, len(chunk) - 6))
-    text = _TEXT.match(chunk, at, part.start() if part else len(chunk))
-    end = text.end() if text else at
+    end = part.start() if part else len(chunk)
+    halts = _HALT.finditer(chunk, at, end)
+    end = next((halt.start() for halt in halts if not _ESCAPED.fullmatch(halt[0])), end)
     is_escape = part is not None and end == part.start() - 1 and chunk[end] == 0x5C
     return len(chunk) if is_escape else end  # its letter is no beginning of anything
 
