@@ -78,7 +78,7 @@ class Driver:
     async def drive(self, tasks: Iterator[Task | None]) -> Stop | None:
         """Settle ``tasks``; returns why it stopped before its end, None if it did not."""
         loop = asyncio.get_running_loop()
-        if self._run.models and (stop := self._too_little()):
+        if stop := self._too_little():
             return stop
         async with AsyncExitStack() as stack:
             n_workers = self._n_workers()
@@ -171,13 +171,16 @@ class Driver:
 
     def _too_little(self) -> Stop | None:
         """Why not one request fits the budget, where that is known without asking anybody."""
+        job, models = self._run.job, self._run.models
+        if job.budget.usd is None or not models:
+            return None
         try:
-            budget = self._budget(prices_of(self._run.job).catalogs)
+            budget = self._budget(prices_of(job).catalogs)
         except Misconfigured:  # the provider's list may tell
             return None
-        if not all(map(budget.is_used_up, self._run.models)):
+        if not all(map(budget.is_used_up, models)):
             return None
-        return Guarded(budget.reason(min(self._run.models, key=budget.worst_usd)))
+        return Guarded(budget.reason(min(models, key=budget.worst_usd)))
 
     def _new_pool(self, lanes: Sequence[Lane], budget: Budget, n_workers: int) -> Pool:
         job = self._run.job
