@@ -209,6 +209,12 @@ def _add_simulate(commands: _Commands) -> None:
     simulate.add_argument(
         "--profile", metavar="F", default="simulator", help="a profile with a simulator section"
     )
+    simulate.add_argument(
+        "--scenario", metavar="NAME", help="a weather to play: limits, outages, what hangs"
+    )
+    simulate.add_argument(
+        "--scale", metavar="S", type=_times, default=1.0, help="play it S times as fast"
+    )
 
 
 def _command(commands: _Commands, name: str, what: str) -> argparse.ArgumentParser:
@@ -292,6 +298,12 @@ def _dollars(text: str) -> float:
         shown = repr(text[:40])
         raise argparse.ArgumentTypeError(f"{shown} is no amount; write US dollars: 5 or 2.50")
     return float(text.removeprefix("$"))
+
+
+def _times(text: str) -> float:
+    if not _AMOUNT.fullmatch(text) or text.startswith("$") or float(text) <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no factor; write one above 0: 10 or 0.5")
+    return float(text)
 
 
 def _count(text: str) -> int:

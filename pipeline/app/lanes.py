@@ -10,7 +10,7 @@ from pipeline.app.asking import mark_for, provider_for, sayable_for
 from pipeline.engine.routes import Route
 from pipeline.engine.worker import Worker
 from pipeline.job.environment import environment, proxy_for
-from pipeline.limit.gate import Gate
+from pipeline.limit import lane as limit
 from pipeline.provider.catalog import Catalog
 from pipeline.provider.http import Address, Http, Patience
 from pipeline.provider.remote import Remote
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
     from contextlib import AsyncExitStack
 
+    from pipeline.core.admission import Gate
     from pipeline.core.model import Image, Secret
     from pipeline.job.job import Chosen, Job
     from pipeline.job.profile_spec import LimitsSpec
@@ -100,8 +101,10 @@ def overall_limits(job: Job) -> LimitsSpec:
 
 
 def overall_gate(job: Job) -> Gate | None:
-    """A gate before all of a job's providers, where there are several."""
-    return _gate(overall_limits(job)) if job.others else None
+    """A gate before all of a job's providers, where there are several: just what the job says."""
+    if not job.others:
+        return None
+    return _gate(overall_limits(job).model_copy(update={"adaptive": False}))
 
 
 def doubts(lanes: Collection[Lane], models: Collection[str]) -> Iterator[str]:
@@ -113,7 +116,14 @@ def doubts(lanes: Collection[Lane], models: Collection[str]) -> Iterator[str]:
 
 
 def _gate(limits: LimitsSpec) -> Gate:
-    return Gate(concurrency=limits.concurrency, requests_per_minute=limits.requests_per_minute)
+    return limit.Lane(
+        limit.Limits(
+            concurrency=limits.concurrency,
+            requests_per_minute=limits.requests_per_minute,
+            images_per_minute=limits.images_per_minute,
+            is_adaptive=limits.adaptive,
+        )
+    )
 
 
 def _masking(keys: Collection[Secret | None]) -> Callable[[str], str]:

@@ -109,7 +109,8 @@ def _said(sources: Iterable[str], dearest_usd: float | None) -> str:
 
 def _view(job: Job, plan: Survey, counts: Counts) -> PlanView:
     to_send = counts.to_send
-    per_minute = job.limits.requests_per_minute
+    limits = job.limits
+    paces = [pace for pace in (limits.requests_per_minute, limits.images_per_minute) if pace]
     name_for = Naming.of(job.path).path_for
     return PlanView(
         job=job.name,
@@ -127,8 +128,9 @@ def _view(job: Job, plan: Survey, counts: Counts) -> PlanView:
         duplicates=plan.n_repeated,
         duplicates_told=plan.repeated,
         concurrency=job.limits.concurrency,
-        requests_per_minute=per_minute,
-        at_the_limits_s=to_send * 60 / per_minute if per_minute else None,
+        requests_per_minute=limits.requests_per_minute,
+        images_per_minute=limits.images_per_minute,
+        at_the_limits_s=to_send * 60 / min(paces) if paces else None,
         disk_needed_bytes=to_send * LIKELY_IMAGE_BYTES,
         disk_free_bytes=_free_bytes(Path(job.out)),
         first=tuple(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipeline.app.console import Console
+from pipeline.core.simulation import flaws_of
 from pipeline.errors import BadUsage
 from pipeline.job.load import load_profile
 from pipeline.provider.simulator.server import serve
@@ -26,7 +28,12 @@ def perform(arguments: argparse.Namespace) -> int:
             f"{chosen.file} has no `simulator` section: choose a profile that has one, such as "
             "simulator"
         )
-    asyncio.run(_serve(chosen.profile.simulator, arguments.port, console))
+    simulation = chosen.profile.simulator
+    if arguments.scenario is not None:
+        simulation = replace(simulation, scenario=arguments.scenario, scale=arguments.scale)
+        if flaws := list(flaws_of(simulation)):
+            raise BadUsage("\n".join(f"--{flaw}" for flaw in flaws))
+    asyncio.run(_serve(simulation, arguments.port, console))
     return 0
 
 

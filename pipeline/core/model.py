@@ -207,10 +207,18 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimit:
+    """A limit that the headers of a reply tell, its unit known: requests a minute."""
+
+    per_minute: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """What a reply says beside its images. ``text`` and ``detail`` hold no base64, no key.
 
     ``warnings``: what is odd about a reply that was taken all the same, a sentence each.
+    ``limit``: how fast the provider lets requests in, where it says so.
     """
 
     text: str | None = None
@@ -220,6 +228,7 @@ class Answer:
     usage: Mapping[str, Any] = field(default_factory=dict)
     cost_usd: float | None = None
     warnings: tuple[str, ...] = ()
+    limit: RateLimit | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,6 +258,11 @@ class Failure:
         if self.is_maybe_billed or self.answer.cost_usd is not None:
             return False
         return self.why in CHARGED_WHYS or (self.why is Why.REFUSED and bool(self.answer.usage))
+
+    @property
+    def is_unbilled_fault(self) -> bool:
+        """Whether it is the provider's fault, cost nothing, and leaves the run going."""
+        return self.why.is_the_providers_fault and not self.is_maybe_billed and self.stop is None
 
     @property
     def is_answer(self) -> bool:

@@ -1,9 +1,12 @@
-"""What the engine needs of the stages: Provider, Transport, Gate, Store, Observer, Clock."""
+"""What the engine needs of the stages: Provider, Transport, Store, Observer, Clock.
+
+The Gate, which has words of its own, is in ``admission.py``.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum, StrEnum
+from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -131,40 +134,6 @@ class Links(Protocol):
 
     def open(self, link: str) -> AbstractAsyncContextManager[Reply]:
         """Open what a reply links to, showing no key to anyone; raises :class:`Broken`."""
-
-
-class Ending(Enum):
-    """What a lane is told of an attempt: the three things that move its limits."""
-
-    OK = "answered"
-    REFUSED = "too many requests"
-    FAULT = "the endpoint is unwell"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ticket:
-    """Leave to send one request, given at ``left_at`` (monotonic seconds)."""
-
-    number: int
-    left_at: float
-
-
-class Gate(Protocol):
-    """Admission to one endpoint and key. ``now`` is monotonic seconds, always an argument."""
-
-    def wait(self, now: float) -> float:
-        """Seconds until the next may leave: 0 = go, inf = only after one comes back."""
-
-    def leave(self, now: float) -> Ticket:
-        """One leaves now; only after ``wait(now)`` said 0."""
-
-    def back(
-        self, ticket: Ticket, now: float, what: Ending, *, retry_after_s: float | None = None
-    ) -> None:
-        """One came back, with what it met and the server's hint if it gave one."""
-
-    def holding(self, now: float) -> Hold:
-        """What holds the next one back, and the limits as they are now."""
 
 
 class Budget(Protocol):

@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
+from pipeline.core.scenarios import SCENARIOS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -159,6 +161,11 @@ class Simulation:
     """Looked at before the shares; the first that fires is played."""
     bill_prompts: bool = True
     """Whether the bill counts images by prompt, which costs some 150 bytes a prompt."""
+    scenario: str | None = None
+    """A weather by its name, which then settles limits, latencies and faults; see
+    ``imagebatch simulate --scenario``."""
+    scale: float = 1.0
+    """How many times as fast the scenario is played."""
 
     def price_of(self, model: str) -> float:
         """What an image of ``model`` costs, in US dollars, give or take the spread."""
@@ -197,7 +204,7 @@ def _flaws_of_share(place: str, share: float, named_at: str, name: str) -> Itera
         yield f"{place}: must be a share from 0 to 1"
 
 
-_POSITIVE = frozenset({"requests_per_minute", "burst", "concurrency", "keep_alive_s"})
+_POSITIVE = frozenset({"requests_per_minute", "burst", "concurrency", "keep_alive_s", "scale"})
 _FROM_ZERO = frozenset({"latency_s", "latency_p99_s", "retry_after_s", "cost_usd"})
 
 
@@ -222,6 +229,8 @@ def _flaws_of_numbers(simulation: Simulation) -> Iterator[str]:
 def _flaws_of_words(simulation: Simulation) -> Iterator[str]:
     if pixels_of(simulation.image_size) is None:
         yield f"image_size: must read like 512x512, each edge at most {_LONGEST_EDGE}"
+    if simulation.scenario is not None and simulation.scenario not in SCENARIOS:
+        yield f"scenario: there is no {simulation.scenario!r}; there are {', '.join(SCENARIOS)}"
     if simulation.images not in ("drawn", "prebuilt"):
         yield "images: must be drawn or prebuilt"
     for name, share in simulation.faults.items():

@@ -27,8 +27,8 @@ from pipeline.engine.accounts import Accounts, known_cost
 from pipeline.engine.breaker import Breaker
 from pipeline.engine.queue import Queue
 from pipeline.engine.retry import LONGEST_HINT_S
-from pipeline.engine.routes import Routes, ending_of
-from pipeline.engine.tail import Tail, given_up
+from pipeline.engine.routes import Routes
+from pipeline.engine.tail import Tail
 from pipeline.engine.worker import Got
 from pipeline.errors import Guarded, Interrupted, Stop
 
@@ -216,7 +216,7 @@ class Pool:
             now = clock.now()
             self._n_out -= 1
             self.n_cut_off += result is None
-            self._return(leave, now, result)
+            self._return(errand, leave, now, result)
         if errand.is_settled:
             self._accounts.forget(errand, result)
             return
@@ -242,11 +242,9 @@ class Pool:
         """One attempt, given up where it takes many times as long as usual."""
         route, now = leave.route, self._stages.clock.now()
         patience_s = self._tail.timeout_s(route, errand.task.model)
-        landed: Got | Failure = given_up(patience_s)
         async with self._tail.flight(errand, route, now, patience_s) as flight:
-            landed = await self._guarded(route, errand.task, trail)
-            flight.is_answered = not isinstance(landed, Failure) or landed.is_answer
-        return landed
+            flight.landed = await self._guarded(route, errand.task, trail)
+        return flight.outcome(self._stages.clock.now())
 
     async def _guarded(self, route: Route, task: Task, trail: Trail) -> Got | Failure:
         """One attempt; a bug of ours in one reply costs that attempt, not the run."""
@@ -258,10 +256,12 @@ class Pool:
             detail = f"internal error, please report it: {type(bug).__name__}: {bug}"
             return Failure(why=Why.BAD_REPLY, answer=Answer(detail=detail), is_maybe_billed=True)
 
-    def _return(self, leave: Leave, now: float, result: Got | Failure | None) -> None:
+    def _return(
+        self, errand: Errand, leave: Leave, now: float, result: Got | Failure | None
+    ) -> None:
+        self._routes.back(leave, now, result, is_beaten=errand.is_settled)
         failure = result if isinstance(result, Failure) else None
         hint_s = failure.retry_after_s if failure else None
-        self._routes.back(leave, now, ending_of(result), retry_after_s=hint_s)
         is_heeded = failure is not None and failure.stop is None
         if hint_s and is_heeded and SHORTEST_HOLD_TOLD_S <= hint_s <= LONGEST_HINT_S:
             self._stages.observer.see(Held(wait_s=hint_s))
@@ -269,7 +269,8 @@ class Pool:
     async def _failed(
         self, errand: Errand, failure: Failure, route: Route, latency_s: float
     ) -> None:
-        wait_s = self._stages.retry.wait_after(errand.history, failure)
+        is_free = route.gate.is_sick and failure.is_unbilled_fault
+        wait_s = 0.0 if is_free else self._stages.retry.wait_after(errand.history, failure)
         if self._is_left_to_others(errand, failure, route):
             wait_s = 0.0
         elif self._breaker.leaves_out(errand, failure):

@@ -10,15 +10,17 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import TYPE_CHECKING
 
+from pipeline.core.admission import Ending
 from pipeline.core.model import Failure, Why
-from pipeline.core.ports import Ending, HeldBy, LaneState
+from pipeline.core.ports import HeldBy, LaneState
+from pipeline.engine.worker import Got
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from pipeline.core.admission import Gate, Ticket
     from pipeline.core.model import Task
-    from pipeline.core.ports import Gate, Hold, Ticket, Trail
-    from pipeline.engine.worker import Got
+    from pipeline.core.ports import Hold, Trail
 
 
 def everything(_: Task) -> bool:
@@ -84,13 +86,30 @@ class Routes:
         others = tuple((gate, gate.leave(now)) for gate in self._overall)
         return Leave(route=route, ticket=ticket, tickets=((route.gate, ticket), *others))
 
-    def back(self, leave: Leave, now: float, what: Ending, *, retry_after_s: float | None) -> None:
-        """One came back; a hint is its own endpoint's alone."""
+    def back(
+        self, leave: Leave, now: float, result: Got | Failure | None, *, is_beaten: bool = False
+    ) -> None:
+        """One came back; what it says of limits is its own endpoint's alone.
+
+        ``is_beaten``: it was called back, as a copy of it was first. None: the run was cut off.
+        """
         self._n_out[leave.route] -= 1
+        what = Ending.CANCELLED if is_beaten and isinstance(result, Failure) else ending_of(result)
+        failure = result if isinstance(result, Failure) else None
+        n_images = len(result.images) if isinstance(result, Got) else 0
         (gate, ticket), *others = leave.tickets
-        gate.back(ticket, now, what, retry_after_s=retry_after_s)
+        gate.back(
+            ticket,
+            now,
+            what,
+            retry_after_s=failure.retry_after_s if failure else None,
+            limit=result.answer.limit if result else None,
+            label=failure.answer.detail if failure else None,
+            n_images=n_images,
+        )
         for other, other_ticket in others:
-            other.back(other_ticket, now, what)
+            its_own = what if what is Ending.OK else Ending.CANCELLED
+            other.back(other_ticket, now, its_own, n_images=n_images)
 
     def states(self, now: float, of_all: HeldBy | None) -> list[LaneState]:
         """How each that is open stands; ``of_all``: what holds them all back, if anything does."""
@@ -145,6 +164,8 @@ class Routes:
 
 def ending_of(result: Got | Failure | None) -> Ending:
     """What a gate is told; an attempt that was cancelled tells nothing against the endpoint."""
+    if result is None:
+        return Ending.CANCELLED
     if not isinstance(result, Failure):
         return Ending.OK
     if result.why is Why.THROTTLED:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pipeline.core.ports import Budget, Clock, Gate, Observer, Store
+    from pipeline.core.admission import Gate
+    from pipeline.core.ports import Budget, Clock, Observer, Store
     from pipeline.engine.retry import Retry
     from pipeline.engine.routes import Route
 

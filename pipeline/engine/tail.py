@@ -12,7 +12,7 @@ from bisect import insort
 from collections import deque
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from math import ceil, inf
+from math import inf
 from typing import TYPE_CHECKING
 
 from pipeline.core.model import Answer, Failure, Why
@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 
     from pipeline.engine.errand import Errand
     from pipeline.engine.routes import Route
+    from pipeline.engine.worker import Got
 
 _MOST_KEPT = 400
 _ENOUGH = 20
 _HOPELESS = 15  # times the median
+_SLOW, _SLOWEST = 4.0, 1.2  # times the median, times what 95 of 100 stay below
 SHORTEST_TIMEOUT_S = 30.0
 MOST_COPIES = 3
 _HEDGES_AT_LEAST = 10
@@ -35,15 +37,17 @@ _SHARE_OF_HEDGES = 0.03
 class Usual:
     """How long the last replies took, in seconds."""
 
-    __slots__ = ("_last", "_sorted")
+    __slots__ = ("_last", "_n_ever", "_sorted")
 
     def __init__(self) -> None:
         """None has come yet."""
         self._last: deque[float] = deque()
+        self._n_ever = 0
         self._sorted: list[float] = []
 
     def add(self, latency_s: float) -> None:
         """One more reply came."""
+        self._n_ever += 1
         self._last.append(latency_s)
         insort(self._sorted, latency_s)
         if len(self._last) > _MOST_KEPT:
@@ -55,27 +59,46 @@ class Usual:
             return None
         return max(SHORTEST_TIMEOUT_S, _HOPELESS * self._quantile(0.5))
 
-    def straggles_after_s(self, n_slower: int) -> float | None:
-        """From which age a request is a straggler, ``n_slower`` others being out for longer."""
+    def straggles_after_s(self, n_out: int) -> float | None:
+        """From which age a request is a straggler; None as long as nobody can say.
+
+        ``n_out``: how many are out, which all count as slow: the first replies are the fast ones.
+        """
         if len(self._sorted) < _ENOUGH:
             return None
-        n = len(self._sorted)
-        rank = min(n - 1, ceil(0.95 * (n + n_slower)) - 1)
-        return min(5 * self._quantile(0.5), 1.5 * self._sorted[rank])
+        share = 1 + n_out / self._n_ever
+        median_s, p95_s = self._quantile(0.5 * share), self._quantile(0.95 * share)
+        straggles_s = min(_SLOW * median_s, _SLOWEST * p95_s)
+        return None if straggles_s == inf else straggles_s
 
     def _quantile(self, share: float) -> float:
-        return self._sorted[min(len(self._sorted) - 1, int(share * len(self._sorted)))]
+        place = int(share * len(self._sorted))
+        return self._sorted[place] if place < len(self._sorted) else inf
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Flight:
-    """A request that is out. ``scope`` ends it; ``is_answered``: a whole reply came."""
+    """A request that is out. ``scope`` ends it; ``began``: when it left, by the loop's time.
+
+    ``landed``: what it brought, or met; None where it did not come back by itself.
+    """
 
     errand: Errand
     route: Route
     left_at: float
+    began: float
     scope: asyncio.Timeout
-    is_answered: bool = False
+    landed: Got | Failure | None = None
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether a whole reply came."""
+        landed = self.landed
+        return landed.is_answer if isinstance(landed, Failure) else landed is not None
+
+    def outcome(self, now: float) -> Got | Failure:
+        """What it brought, or met; a failure where it was ended before."""
+        return _given_up(now - self.left_at) if self.landed is None else self.landed
 
 
 @dataclass(slots=True)
@@ -102,11 +125,11 @@ class Tail:
         loop = asyncio.get_running_loop()
         with suppress(TimeoutError):
             async with asyncio.timeout(patience_s) as scope:
-                flight = Flight(errand=errand, route=route, left_at=now, scope=scope)
+                began = loop.time()
+                flight = Flight(errand=errand, route=route, left_at=now, began=began, scope=scope)
                 self._flights[flight] = None
                 errand.n_out += 1
                 self._n_hedges += errand.n_out > 1
-                began = loop.time()
                 try:
                     yield flight
                 finally:
@@ -114,8 +137,20 @@ class Tail:
                     errand.n_out -= 1
                     self._n_back += 1
                 if flight.is_answered:
-                    key = (route, errand.task.model)
-                    self._usual.setdefault(key, Usual()).add(loop.time() - began)
+                    self._learn(route, errand.task.model, loop.time() - began)
+
+    def _learn(self, route: Route, model: str, latency_s: float) -> None:
+        """One more reply came; once enough have, what left before is given no longer either."""
+        usual = self._usual.setdefault((route, model), Usual())
+        knew = usual.timeout_s()
+        usual.add(latency_s)
+        learnt_s = self.timeout_s(route, model)
+        if knew or learnt_s is None:
+            return
+        for flight in self._flights:
+            is_of_these = flight.route is route and flight.errand.task.model == model
+            if is_of_these and not flight.scope.expired():
+                flight.scope.reschedule(flight.began + learnt_s)
 
     def beat(self, errand: Errand, now: float) -> None:
         """Its images are here: the copies that are still out are called back."""
@@ -133,9 +168,9 @@ class Tail:
         if self._n_hedges >= _HEDGES_AT_LEAST + _SHARE_OF_HEDGES * self._n_back:
             return None, wait_s
         newest = {flight.errand: flight for flight in self._flights if _may_be_hedged(flight)}
-        for n_slower, flight in enumerate(newest.values()):
+        for flight in newest.values():
             usual = self._usual.get((flight.route, flight.errand.task.model))
-            straggles_s = usual.straggles_after_s(n_slower) if usual else None
+            straggles_s = usual.straggles_after_s(len(self._flights)) if usual else None
             if straggles_s is None:
                 continue
             due_s = flight.left_at + straggles_s - now
@@ -145,9 +180,9 @@ class Tail:
         return None, wait_s
 
 
-def given_up(patience_s: float | None) -> Failure:
+def _given_up(after_s: float) -> Failure:
     """A request that its scope ended: it took too long, or a copy of it was first."""
-    detail = f"no whole reply in {patience_s or 0:.0f} s, which is many times as long as usual"
+    detail = f"no whole reply in {after_s:.0f} s, which is many times as long as usual"
     return Failure(why=Why.LOST, answer=Answer(detail=detail), is_maybe_billed=True)
 
 

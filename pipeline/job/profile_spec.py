@@ -14,7 +14,6 @@ from pipeline.job.checks import (
     Count,
     HeaderName,
     Headers,
-    Later,
     Params,
     Positive,
     Variable,
@@ -43,8 +42,8 @@ class LimitsSpec(Spec):
     """The most requests in flight at once."""
     requests_per_minute: Positive | None = None
     """The most requests a minute; null sets none."""
-    images_per_minute: Later = None
-    """The most images a minute. Not supported yet."""
+    images_per_minute: Positive | None = None
+    """The most images a minute, however many a reply brings; null sets none."""
     adaptive: bool = True
     """Slow down by what the provider answers: a 429 then costs a task no attempt."""
 

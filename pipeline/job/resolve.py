@@ -95,12 +95,15 @@ def _streaming(chosen: Chosen, *, wanted: bool | None) -> Chosen:
 
 def tighter(job: LimitsSpec, profile: LimitsSpec) -> LimitsSpec:
     """Of every limit that either of the two gives, the lower one."""
-    given = [limits for limits in (job, profile) if "concurrency" in limits.model_fields_set]
-    rates = [r for limits in (job, profile) if (r := limits.requests_per_minute) is not None]
+    both = (job, profile)
+    given = [limits for limits in both if "concurrency" in limits.model_fields_set]
+    rates = [r for limits in both if (r := limits.requests_per_minute) is not None]
+    images = [r for limits in both if (r := limits.images_per_minute) is not None]
     says_adaptive = job if "adaptive" in job.model_fields_set else profile
     return LimitsSpec(
         concurrency=min((limits.concurrency for limits in given), default=job.concurrency),
         requests_per_minute=min(rates, default=None),
+        images_per_minute=min(images, default=None),
         adaptive=says_adaptive.adaptive,
     )
 
@@ -148,7 +151,7 @@ def as_mapping(job: Job) -> dict[str, Any]:
         "params": dict(job.params) if job.others else {**job.params, "stream": job.profile.stream},
         "keep": job.keep.value,
         "output": {"path": job.path, "durability": job.durability, "verify": job.verify},
-        "limits": job.limits.model_dump(exclude={"images_per_minute"}),
+        "limits": job.limits.model_dump(),
         "budget": None if job.budget.usd is None else job.budget.model_dump(),
         "retry": job.retry.model_dump(),
         "timeouts": job.timeouts.model_dump(),

@@ -1,7 +1,6 @@
 """Reads one reply as it arrives: bytes to pieces of images, and at the end the verdict.
 
-The reader knows bytes and shapes of transport (one JSON document, or server-sent events); what
-the JSON means is its dialect's business, which it asks through :class:`Meaning`.
+It knows bytes, JSON documents and events; what they mean it asks a dialect's :class:`Meaning`.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from pipeline.provider.image import Inspector, Look
 from pipeline.provider.mend import mended
 from pipeline.provider.oddities import lost_image_in
 from pipeline.provider.picture import PictureReader, sighting_of
+from pipeline.provider.rates import limit_told
 from pipeline.provider.redaction import (
     LONGEST_KEY,
     masked,
@@ -129,10 +129,8 @@ class ReplyReader:
         self._events: Events | None = None
         self._start = b""
         self._text = bytearray()
-        self._n_documents = 0
-        self._n_garbage = 0
+        self._n_documents = self._n_garbage = self._n_bytes = 0
         self._is_flooded = False
-        self._n_bytes = 0
         self._inspectors: dict[int, Inspector] = {}
         self._taken: set[int] = set()
 
@@ -283,8 +281,8 @@ class ReplyReader:
             words=frozenset(self._meaning.finish), message=self._meaning.text[:_LONGEST_PAGE]
         )
         lost = lost_image_in(self._meaning.usage, self._meaning.text)
-        told = filter(None, (lost, *sorted(self._meaning.finish - {"stop"})))
-        return failure_of(silence, self._answer(", ".join(told)), retry_after_s=wait_s)
+        told = ", ".join(filter(None, (lost, *sorted(self._meaning.finish - {"stop"}))))
+        return failure_of(silence, self._answer(told), retry_after_s=wait_s)
 
     def _found_instead(self) -> tuple[Why, str] | None:
         """What is wrong with a reply that is no error; None: it is silent about images."""
@@ -347,4 +345,5 @@ class ReplyReader:
             request_id=self.request_id,
             usage=of_usage(meaning.usage, self._mask),
             cost_usd=meaning.cost_usd,
+            limit=limit_told(self._reply.headers),
         )

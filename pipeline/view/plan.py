@@ -86,6 +86,7 @@ class PlanView:
     disk_free_bytes: int | None
     first: tuple[FirstTask, ...]
     bill: Bill | None = None
+    images_per_minute: float | None = None
 
     @property
     def failed(self) -> int:
@@ -184,10 +185,11 @@ def _shape(plan: PlanView) -> str:
 
 
 def _limits(plan: PlanView) -> str:
-    minute = plan.requests_per_minute
     limits = f"{plan.concurrency:,} at once"
-    if minute is not None:
-        limits += f", {minute:,g} requests a minute"
+    if plan.requests_per_minute is not None:
+        limits += f", {plan.requests_per_minute:,g} requests a minute"
+    if plan.images_per_minute is not None:
+        limits += f", {plan.images_per_minute:,g} images a minute"
     least = "" if plan.at_the_limits_s is None else f": at least {duration(plan.at_the_limits_s)}"
     return f"to send: {count(plan.to_send, 'request')}, {limits}{least}"
 

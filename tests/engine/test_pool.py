@@ -26,7 +26,7 @@ from pipeline.errors import (
     Unreachable,
 )
 from pipeline.limit.budget import Budget
-from pipeline.limit.gate import Gate
+from pipeline.limit.lane import Lane, Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -115,7 +115,8 @@ class World:
         routes: Sequence[Route] = (),
         guards: Guards | None = None,
     ) -> Pool:
-        gate = Gate(concurrency=n_workers, requests_per_minute=per_minute)
+        limits = Limits(concurrency=n_workers, requests_per_minute=per_minute, is_adaptive=False)
+        gate = Lane(limits)
         stages = Stages(
             routes=routes or [Route(name="fake", attempt=self.attempt, gate=gate)],
             budget=budget or Budget(),

@@ -15,7 +15,7 @@ from pipeline.engine.routes import Route
 from pipeline.engine.tail import SHORTEST_TIMEOUT_S, Usual
 from pipeline.engine.worker import Got
 from pipeline.limit.budget import Budget
-from pipeline.limit.gate import Gate
+from pipeline.limit.lane import Lane, Limits
 
 if TYPE_CHECKING:
     from pipeline.core.model import Task
@@ -42,7 +42,7 @@ class Hanging(World):
 
 
 def route(world: World, **more: Any) -> list[Route]:
-    gate = Gate(concurrency=8, requests_per_minute=None)
+    gate = Lane(Limits(concurrency=8, is_adaptive=False))
     return [Route(name="fake", attempt=world.attempt, gate=gate, **more)]
 
 

@@ -22,7 +22,7 @@ from pipeline.engine.stages import Guards, Stages
 from pipeline.engine.worker import Got
 from pipeline.errors import Stop
 from pipeline.limit.budget import Budget
-from pipeline.limit.gate import Gate
+from pipeline.limit.lane import Lane, Limits
 from pipeline.store.folder import Folder
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def live(root: Path, obstacle: Obstacle, *, run: str = "r1", is_braced: bool = F
 
 def _pool(folder: Folder, run: str, life: Life) -> Pool:
     store = _Store(folder, run, life)
-    gate = Gate(concurrency=N_WORKERS, requests_per_minute=None)
+    gate = Lane(Limits(concurrency=N_WORKERS, is_adaptive=False))
     stages = Stages(
         routes=[Route(name="simulator", attempt=_attempt, gate=gate)],
         budget=Budget(),

@@ -842,8 +842,8 @@ LATER = [
         "job.yaml:1:24: prompts.sample: `sample` is not supported yet: leave it out",
     ),
     job(
-        GOOD + "limits: {images_per_minute: 5}\n",
-        "job.yaml:2:10: limits.images_per_minute: `images_per_minute` is not supported yet: leave it out",
+        GOOD + "limits: {images_per_minute: 0}\n",
+        "job.yaml:2:10: limits.images_per_minute: must be greater than 0, not 0",
     ),
 ]
 

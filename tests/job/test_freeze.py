@@ -43,7 +43,9 @@ JOBS = st.fixed_dictionaries(
         "seed": st.integers(0, 9),
         "params": st.dictionaries(KEYS | st.just("x"), SCALAR, max_size=2),
         "keep": st.sampled_from(["all", "last"]),
-        "limits": st.just({"requests_per_minute": 0.5, "adaptive": False}),
+        "limits": st.just(
+            {"requests_per_minute": 0.5, "images_per_minute": 0.25, "adaptive": False}
+        ),
         "timeouts": st.just({"idle": 1e-05, "total": 1e20}),
         "output": st.just({"path": "{{index}}/{{id}}", "durability": "process"}),
     },

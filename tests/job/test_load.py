@@ -137,7 +137,6 @@ BAD = [
         "limits.requests_per_minute",
         "greater",
     ),
-    ("prompts: [a]\nlimits: {images_per_minute: 5}\n", 2, "limits.images_per_minute", "not supp"),
     ("prompts: [a]\nlimits: {adaptive: 1}\n", 2, "limits.adaptive", "true or false"),
     ("prompts: [a]\ntimeouts: {idle: .nan}\n", 2, "timeouts.idle", "no number"),
     ("prompts: [a]\ntimeouts: {idle: -1}\n", 2, "timeouts.idle", "greater than 0"),
@@ -148,7 +147,7 @@ BAD = [
     ("prompts: [a]\nreferences: [3]\n", 2, "references.0", "must be text"),
     ("prompts: [a]\nreferences: ['{{promt}}']\n", 2, "references.0", "mean `prompt`"),
     (f"prompts: [a]\nreferences: {['x.png'] * 17}\n", 2, "references", "at most 16"),
-    ("prompts: [a]\nlimits: {images_per_minute: 0}\n", 2, "limits.images_per_minute", "not supp"),
+    ("prompts: [a]\nlimits: {images_per_minute: 0}\n", 2, "limits.images_per_minute", "greater"),
     ("prompts: [a]\nbudget:\n  usd: -20\n", 3, "budget.usd", "at least 0"),
     ("prompts: [a]\nbudget:\n  usd: .inf\n", 3, "budget.usd", "number"),
     ("prompts: [a]\nbudget: {eur: 20}\n", 2, "budget.eur", "known here are usd"),
@@ -404,9 +403,10 @@ def test_the_default_folder_of_a_simulated_run_says_so(
 
 def test_limits_are_the_tighter_ones_of_job_and_profile(tmp_path: Path) -> None:
     profile = "base_url: https://x.test/v1\nmodel: m\nlimits: {concurrency: 100, adaptive: false, "
-    (tmp_path / "p.yaml").write_text(profile + "requests_per_minute: 60}\n")
+    (tmp_path / "p.yaml").write_text(profile + "requests_per_minute: 60, images_per_minute: 9}\n")
     silent = load(tmp_path, "prompts: [a]\nprovider: p.yaml\n").limits
     assert (silent.concurrency, silent.requests_per_minute, silent.adaptive) == (100, 60, False)
+    assert silent.images_per_minute == 9
     text = "prompts: [a]\nprovider: p.yaml\nlimits: {concurrency: 5, requests_per_minute: 90, "
     spoken = load(tmp_path, text + "adaptive: true}\n").limits
     assert (spoken.concurrency, spoken.requests_per_minute, spoken.adaptive) == (5, 60, True)

@@ -328,11 +328,15 @@ HINTS = (
         number=48,
         arrives="429 to all of 50 workers",
         we="one goes first when the pause is over, then all",
-        scripts=(*(error(429),) * 50, Script().pause(0.3).do(OK.play), OK),
+        scripts=(
+            *(Script().pause(0.4).do(error(429).play),) * 50,
+            Script().pause(0.3).do(OK.play),
+            OK,
+        ),
         then=Then(n_requests=100, also=comes_back_alone),
         job={
             "prompts": [f"cat {n}" for n in range(50)],
-            "limits": {"concurrency": 50},
+            "limits": {"concurrency": 50, "requests_per_minute": 60_000},
         },
     ),
 )

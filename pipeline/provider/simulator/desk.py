@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -29,10 +29,12 @@ from pipeline.provider.simulator.faults import PLAYS, SOUND, Delivery, Head, Pla
 from pipeline.provider.simulator.replies import Kept, Replies
 from pipeline.provider.simulator.said import Frame, Said
 from pipeline.provider.simulator.shapes import CHAT, Shape
+from pipeline.provider.simulator.stage import Stage, head_of
 
 if TYPE_CHECKING:
     from pipeline.core.simulation import Simulation
     from pipeline.provider.simulator.painter import Painter
+    from pipeline.provider.simulator.turnstile import Verdict
 
 _NO_KEY = error_head(401, "Missing or unknown key: send `Authorization: Bearer <api_key>`")
 _TOO_MANY = error_head(
@@ -68,6 +70,12 @@ class Desk:
         self._n_admitted = 0
         self._attempts: Counter[str] = Counter()
         self._replies = Replies(simulation.idempotency_header)
+        self._stage = Stage(simulation) if simulation.scenario else None
+
+    @property
+    def peak(self) -> int:
+        """The most requests that were let in at once."""
+        return self._stage.peak if self._stage else self.admission.peak
 
     def may_enter(self, request: web.Request) -> bool:
         """Whether the request bears the key, where one is asked for."""
@@ -84,18 +92,37 @@ class Desk:
         if not self.may_enter(request):
             return self._refuse(_NO_KEY)
         raw = await request.read()
+        if self._stage is not None:
+            return await self._perform(self._stage, request, shape, raw)
         wait_s = self.admission.enter(asyncio.get_running_loop().time())
         if wait_s is not None:
             return self._refuse(_TOO_MANY, retry_after_s=wait_s)
         try:
-            return await self._answer(request, shape, shape.asked(raw, self._base))
-        except BadAsk as wrong:
-            return self._refuse(error_head(400, str(wrong), {"error_type": "invalid_request"}))
+            return await self._answer(request, shape, raw)
         finally:
             self.admission.leave()
 
-    async def _answer(self, request: web.Request, shape: Shape, asked: Asked) -> web.StreamResponse:
-        exchange = self._settled(request, shape, asked)
+    async def _perform(
+        self, stage: Stage, request: web.Request, shape: Shape, raw: bytes
+    ) -> web.StreamResponse:
+        """As :meth:`complete`, where a scenario says what happens."""
+        turnstile = stage.turnstile(request.headers.get("Authorization", ""))
+        verdict = turnstile.enter(asyncio.get_running_loop().time())
+        if not verdict.is_let_in:
+            return self._refuse(head_of(verdict))
+        try:
+            return await self._answer(request, shape, raw, verdict)
+        finally:
+            turnstile.leave()
+
+    async def _answer(
+        self, request: web.Request, shape: Shape, raw: bytes, verdict: Verdict | None = None
+    ) -> web.StreamResponse:
+        try:
+            asked = shape.asked(raw, self._base)
+        except BadAsk as wrong:
+            return self._refuse(error_head(400, str(wrong), {"error_type": "invalid_request"}))
+        exchange = self._settled(request, shape, asked, verdict)
         if exchange.play.delivery is Delivery.RESET:
             return reset(request)
         if exchange.play.delivery is Delivery.HANG:
@@ -107,7 +134,9 @@ class Desk:
         is_streamed = asked.is_streamed and not exchange.play.is_plain
         return await (self._stream(exchange) if is_streamed else self._send(exchange))
 
-    def _settled(self, request: web.Request, shape: Shape, asked: Asked) -> _Exchange:
+    def _settled(
+        self, request: web.Request, shape: Shape, asked: Asked, verdict: Verdict | None
+    ) -> _Exchange:
         """Count, draw and charge: a client that leaves early is charged all the same.
 
         (OpenRouter, api_reference/streaming: most providers go on and bill in full.)
@@ -117,8 +146,11 @@ class Desk:
         known = self._replies.known(request.headers, asked)
         if known is not None:
             return self._again(request, shape, asked, known)
+        if verdict is not None and verdict.n_images != 1:
+            asked = replace(asked, n_images=verdict.n_images)
         turn = Turn(asked=asked, attempt=self._attempts[asked.key], request=self._n_admitted)
-        fault = fault_of(turn, self._simulation)
+        latency_s = self._latency_of(turn) if verdict is None else verdict.after_s
+        fault = fault_of(turn, self._simulation) if verdict is None else verdict.fault
         if fault is not None and PLAYS[fault].spares(asked):
             fault = None
         play = SOUND if fault is None else PLAYS[fault]
@@ -132,7 +164,7 @@ class Desk:
             asked=asked,
             play=play,
             frame=frame,
-            due=asyncio.get_running_loop().time() + self._latency_of(turn),
+            due=asyncio.get_running_loop().time() + latency_s,
         )
 
     def _again(self, request: web.Request, shape: Shape, asked: Asked, known: Kept) -> _Exchange:

@@ -47,7 +47,7 @@ class Listening:
 
     def bill(self) -> dict[str, Any]:
         """What ``GET /bill`` tells: requests, billed, cost_usd, in_flight_peak, by_status, ..."""
-        return self.desk.bill.told(in_flight_peak=self.desk.admission.peak)
+        return self.desk.bill.told(in_flight_peak=self.desk.peak)
 
 
 async def serve(
@@ -118,7 +118,7 @@ def _application(desk: Desk, simulation: Simulation) -> web.Application:
 
     async def bill(request: web.Request) -> web.StreamResponse:
         has_all = request.query.get("generated") == "1"
-        return _json(desk.bill.told(in_flight_peak=desk.admission.peak, with_generations=has_all))
+        return _json(desk.bill.told(in_flight_peak=desk.peak, with_generations=has_all))
 
     application = web.Application(client_max_size=_LARGEST_REQUEST)
     application.router.add_post("/v1/chat/completions", desk.complete)
