@@ -35,7 +35,7 @@ _REST_S, _LONGEST_REST_S, _LONGEST_PENANCE_S = 15.0, 24.0, 150.0
 _PENANCE = 6  # a wait buys so many times its length of rest
 _LONG_WAIT_S = 2.0
 _SAME_AVERAGE, _SAME_PACE, _OTHER_PACE = 0.08, 0.05, 0.12
-_SAME_MARGIN, _SPACED_MARGIN, _FEW_MARGIN = 0.99, 0.94, 0.85
+_SURE_MARGIN, _SPACED_MARGIN, _FEW_MARGIN = 0.99, 0.94, 0.85
 _NARROW, _WIDE, _FALLEN = 1.1, 1.5, 0.8
 _SEARCH_SPEED, _SPEED, _ACCELERATION = 0.07, 0.02, 0.006  # shares a second, a second squared
 _NEAR, _FELT, _A_LITTLE_MORE = 0.93, 1.05, 1.02
@@ -219,9 +219,10 @@ class Rate:
         """Where to settle, and whether the limit is found there, or has yet to be tried."""
         average, pace = met
         if reading.is_nothing and self._kind is _Kind.UNKNOWN:
-            return pace / 2, False
+            return max(pace / 2, MARGIN * reading.long), False
         if waited_s > _LONG_WAIT_S:
-            return MARGIN * max(average, reading.long), True
+            margin = MARGIN if reading.is_again else _SURE_MARGIN  # of a hint, or of guesses
+            return margin * max(average, reading.long), True
         if self._kind is _Kind.SPACED:
             return _SPACED_MARGIN * pace, True
         if reading.is_few:
@@ -234,7 +235,7 @@ class Rate:
         last = self._met[-1] if self._met else _NEVER
         is_same = _is_near(average, last.average, _SAME_AVERAGE)
         if self._kind is _Kind.COUNTED and (is_same or pace < _WIDE * average):
-            margin = _SAME_MARGIN if is_same else MARGIN
+            margin = _SURE_MARGIN if is_same else MARGIN
             return max(margin * max(average, pace / 2), self._sustained(met)), True
         if is_same and _is_near(pace, last.pace, _SAME_PACE):
             return MARGIN * average, True  # half-way was tried, and told nothing new

@@ -43,11 +43,11 @@ BAR: dict[str, tuple[float, float]] = {
     "one-token-bare": (1.25, 10),
     "slow-sliding": (1.05, 20),
     "slow-bucket": (1.05, 120),
-    "slower": (1.05, 50),
+    "slower": (1.05, 190),
     "climbs": (1.20, 8),
     "falls": (1.20, 15),
-    "crowd-2": (1.12, 160),
-    "crowd-3-hinted": (1.10, 130),
+    "crowd-2": (1.12, 220),
+    "crowd-3-hinted": (1.10, 180),
     "handful": (1.15, 50),
 }
 """By scenario, hedging: the ratio and the 429s for 1,000 prompts, medians of the seeds."""
