@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.core.model import Answer, Failure, Image, Task, Why
 from pipeline.core.ports import Break, Broken, Found
+from pipeline.core.pouring import pour
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -103,10 +104,12 @@ class Worker:
         return verdict
 
     async def _read(self, reply: Reply, reader: Intake, parts: _Parts) -> None:
-        async for chunk in reply.body:
+        def take(chunk: bytes) -> None:
             for number, piece in reader.feed(chunk):
                 parts.write(number, piece)
             parts.hear(reader)
+
+        await pour(reply.body, take)
 
     async def _followed(self, found: Found, reader: Reader, parts: _Parts) -> Found | Failure:
         """The images at the links instead of the links."""

@@ -29,7 +29,14 @@ def parsed(data: bytes | str) -> object | None:
     except orjson.JSONDecodeError:
         text = data if isinstance(data, str) else data.decode("utf-8", "replace")
         return _parsed_leniently(text)
-    return _shallow(value)
+    return value if _is_surely_shallow(data) else _shallow(value)
+
+
+def _is_surely_shallow(data: bytes | str) -> bool:
+    """Whether there are not even enough brackets to nest too deep: as in any usual reply."""
+    if isinstance(data, str):
+        return data.count("[") + data.count("{") < DEEPEST
+    return data.count(b"[") + data.count(b"{") < DEEPEST
 
 
 def _parsed_leniently(text: str) -> object | None:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from pybase64 import b64decode
 
+from pipeline.provider.escapes import ESCAPE, HALF, LONGEST_ESCAPE, WITHIN, unescaped
 from pipeline.provider.wrapped import goes_on
 
 if TYPE_CHECKING:
@@ -40,12 +41,12 @@ _ALPHABET = re.compile(rb"[A-Za-z0-9+/=_-]*")
 # groups would say it in one match, and Python before 3.11.5 matches them wrongly: gh-106052.)
 _HALT = re.compile(rb'\\.|[\\"\n]|[bB][aA][sS][eE]64,', re.DOTALL)
 _ESCAPED = re.compile(rb"\\.", re.DOTALL)
+# Strings that follow each other, too short for a run and without a data URL: most of a reply.
+_ORDINARY = re.compile(
+    rb'(?:[^"]*+"(?![^"]{32})[^"\\\nb]*+(?:b(?!ase64,)[^"\\\nb]*+)*")+', re.IGNORECASE
+)
 _STOP = re.compile(rb'["\n]|base64,', re.IGNORECASE)
 _PART_OF_STOP = re.compile(rb"b(?:a(?:s(?:e(?:6(?:4)?)?)?)?)?\Z", re.IGNORECASE)
-_ESCAPE = re.compile(rb"\\(?:u[0-9A-Fa-f]{4}|[^u])|%[0-9A-Fa-f]{2}")
-_WITHIN = re.compile(rb"\\(?:[/n]|u002[bBfF]|u003[dD])|%(?:2[bBfF]|3[dD])")
-_HALF = re.compile(rb"(?:\\(?:u(?:00?[23]?)?)?|%[23]?)\Z")
-_LONGEST_ESCAPE = 6
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
 _REFERENCE = re.compile("\x00run:([0-9]{1,9})\x00")
 _WHITE = b" \t\r\n"
@@ -63,7 +64,7 @@ def references_in(text: str) -> list[int]:
 
 def without_references(text: str, instead: str = "") -> str:
     """``text`` with every reference replaced."""
-    return _REFERENCE.sub(instead, text)
+    return _REFERENCE.sub(instead, text) if "\x00" in text else text
 
 
 class _State(Enum):
@@ -129,6 +130,11 @@ class Scanner:
     # got. A step that changes neither has seen too little: the rest waits for the next chunk.
 
     def _outside(self, chunk: bytes, at: int) -> int:
+        if ordinary := _ORDINARY.match(chunk, at):
+            at = ordinary.end()
+            self.skeleton += ordinary[0]
+            self._string = chunk[chunk.rfind(b'"', 0, at - 1) + 1 : at - 1]
+            self._is_key_behind = False
         quote = chunk.find(b'"', at)
         end = len(chunk) if quote < 0 else quote
         between = chunk[at:end]
@@ -150,20 +156,22 @@ class Scanner:
             self._string = b""
             self._state = _State.TEXT
             return at
-        window = chunk[at : at + _LONGEST_ESCAPE * needed]
+        window = chunk[at : at + LONGEST_ESCAPE * needed]
         # Escapes that may stand within base64 are looked through; one cut in half is left away.
-        seen = _WITHIN.sub(b"/", _HALF.sub(b"", window))
+        seen = WITHIN.sub(b"/", HALF.sub(b"", window))
         n_clean = _n_of_alphabet(seen)
         if n_clean >= needed and self.n_runs < MOST_RUNS:
             self._begin_run()
-        elif n_clean < len(seen) or n_clean >= needed or len(window) == _LONGEST_ESCAPE * needed:
+        elif n_clean < len(seen) or n_clean >= needed or len(window) == LONGEST_ESCAPE * needed:
             self._string = b""
             self._state = _State.TEXT
         return at
 
     def _text(self, chunk: bytes, at: int) -> int:
         end = _end_of_text(chunk, at)
-        self._copy(chunk[at:end])
+        self.skeleton += chunk[at:end]
+        if len(self._string) < 32:
+            self._string += chunk[at : min(end, at + 32)]
         stop = _STOP.match(chunk, end)
         if not stop:
             return end
@@ -178,22 +186,15 @@ class Scanner:
             self._end_string()
         return stop.end()
 
-    def _copy(self, text: bytes) -> None:
-        self.skeleton += text
-        if len(self._string) < 32:
-            self._string += text[:32]
-
     def _end_string(self) -> None:
         self._is_key_behind = False
         self._state = _State.OUTSIDE
 
     def _begin_run(self) -> None:
         self.n_runs += 1
-        self._quantum = b""
+        self._quantum = self._string = b""
         self._is_padded = False
-        self._n_in_run = 0
-        self._line = 0
-        self._string = b""
+        self._n_in_run = self._line = 0
         self._state = _State.RUN
 
     def _end_run(self, *, is_string_over: bool) -> bytes:
@@ -281,10 +282,10 @@ class Scanner:
             return (0, None) if is_line_end else self._white(chunk, at, 1)
         if chunk[at] not in b"\\%":
             return 0, None
-        escape = _ESCAPE.match(chunk, at)
+        escape = ESCAPE.match(chunk, at)
         if not escape:
             return 0, (b"" if len(chunk) - at < 6 else None)
-        char = _unescaped(escape.group())
+        char = unescaped(escape.group())
         if char in _WHITE:
             return self._white(chunk, at, len(escape.group()))
         is_base64 = _ALPHABET.fullmatch(char) is not None
@@ -337,13 +338,3 @@ def _without_padding(chunk: bytes, at: int, end: int) -> int:
     while end > at and chunk[end - 1] == 0x3D:
         end -= 1
     return end
-
-
-def _unescaped(escape: bytes) -> bytes:
-    """The character an escape stands for; those outside Latin-1 become one that ends a run."""
-    if escape.startswith(b"%"):
-        return bytes([int(escape[1:], 16)])
-    if escape[1] == ord("u"):
-        code = int(escape.removeprefix(b"\\u"), base=16)
-        return bytes([code]) if code < 256 else b"\x00"
-    return {b"\\n": b"\n", b"\\r": b"\r", b"\\t": b"\t"}.get(escape, escape[1:])

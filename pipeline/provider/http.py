@@ -15,19 +15,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 import aiohttp
-from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError
 
 from pipeline.core.model import Reply, Request, Secret
 from pipeline.core.ports import Break, Broken
+from pipeline.provider.body import READ_BYTES, Body, hold_little
+from pipeline.provider.deadline import Deadline, Watch
 from pipeline.provider.outgoing import Ask, ask_of
 from pipeline.provider.references import Library
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
+    from contextlib import AbstractAsyncContextManager
     from types import SimpleNamespace, TracebackType
-
-READ_BYTES = 64 * 1024
-"""What one connection reads at once; aiohttp holds at most three times that."""
 
 STALE_S = 1.0
 """A kept connection that breaks within this many seconds of sending was dead before.
@@ -80,7 +79,7 @@ class Http:
         """
         self._library = library or Library()
         self._address = address
-        self._patience = patience
+        self.patience = patience
         self._socket_of = socket_of
         self._sessions = AsyncExitStack()
         self._kept: aiohttp.ClientSession | None = None
@@ -101,18 +100,21 @@ class Http:
         """Close every connection."""
         await self._sessions.aclose()
 
-    @asynccontextmanager
-    async def send(self, request: Request) -> AsyncIterator[Reply]:
+    def send(self, request: Request) -> AbstractAsyncContextManager[Reply]:
         """``POST`` the request; raises :class:`Broken`, here or while the body is read."""
-        body = await self._library.upload(request) if request.more else request.body
-        ask = ask_of(self._address, request.path, body, request.headers)
-        async with self._exchange(ask) as reply:
-            yield reply
+        if request.more:
+            return self._upload(request)
+        return _Exchange(self, ask_of(self._address, request.path, request.body, request.headers))
+
+    def get(self, path: str) -> AbstractAsyncContextManager[Reply]:
+        """``GET`` a path below the base URL, in the same way."""
+        return _Exchange(self, ask_of(self._address, path, None))
 
     @asynccontextmanager
-    async def get(self, path: str) -> AsyncIterator[Reply]:
-        """``GET`` a path below the base URL, in the same way."""
-        async with self._exchange(ask_of(self._address, path, None)) as reply:
+    async def _upload(self, request: Request) -> AsyncIterator[Reply]:
+        body = await self._library.upload(request)
+        ask = ask_of(self._address, request.path, body, request.headers)
+        async with _Exchange(self, ask) as reply:
             yield reply
 
     def _session(self, *, is_kept: bool) -> aiohttp.ClientSession:
@@ -120,55 +122,56 @@ class Http:
             connector=aiohttp.TCPConnector(
                 limit=0, force_close=not is_kept, socket_factory=self._socket_of
             ),
-            timeout=aiohttp.ClientTimeout(total=None, connect=self._patience.connect_s),
+            timeout=aiohttp.ClientTimeout(total=None),  # a trip has a watch of its own
             read_bufsize=READ_BYTES,
             cookie_jar=aiohttp.DummyCookieJar(),
             proxy=self._address.proxy,
             trace_configs=[_tracing()],
         )
 
-    @asynccontextmanager
-    async def _exchange(self, ask: Ask) -> AsyncIterator[Reply]:
-        deadline = _Deadline(self._patience)
-        response = await self._response(ask, deadline)
-        try:
-            yield Reply(
-                status=response.status,
-                headers={name.lower(): value for name, value in response.headers.items()},
-                arrived_at=time.time(),
-                body=_Body(response, deadline, self._patience.most_body_bytes),
-            )
-        finally:
-            response.close()  # and its connection with it, unless the body was read to its end
-
-    async def _response(self, ask: Ask, deadline: _Deadline) -> aiohttp.ClientResponse:
+    async def response(self, ask: Ask, deadline: Deadline) -> aiohttp.ClientResponse:
         """The reply, its head read. A request that met a stale connection goes out once more."""
         assert self._kept
         assert self._fresh
-        trip = _Trip(deadline)
+        connect_s = self.patience.connect_s
+        trip = _Trip(deadline, connect_s)
         met = await trip.response(self._kept, ask)
         if trip.is_stale:
-            met = await _Trip(deadline).response(self._fresh, ask)
+            met = await _Trip(deadline, connect_s).response(self._fresh, ask)
         if isinstance(met, Broken):
             raise met
-        _read_in_pieces(met)
+        hold_little(met)
         return met
 
 
-class _Deadline:
-    """The earlier of two: silence for too long, and the whole exchange."""
+class _Exchange:
+    """One request and its reply, as a context: leaving it gives the connection back or closes it.
 
-    def __init__(self, patience: Patience) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._idle_s = patience.idle_s
-        self.end = self._loop.time() + patience.total_s
+    Written out, and not as a generator: every image passes here.
+    """
 
-    @property
-    def how_it_passed(self) -> Break:
-        return Break.TOTAL if self._loop.time() >= self.end else Break.IDLE
+    def __init__(self, http: Http, ask: Ask) -> None:
+        self._http = http
+        self._ask = ask
 
-    def next_at(self) -> float:
-        return min(self.end, self._loop.time() + self._idle_s)
+    async def __aenter__(self) -> Reply:
+        patience = self._http.patience
+        deadline = Deadline(idle_s=patience.idle_s, total_s=patience.total_s)
+        self._response = response = await self._http.response(self._ask, deadline)
+        return Reply(
+            status=response.status,
+            headers={name.lower(): value for name, value in response.headers.items()},
+            arrived_at=time.time(),
+            body=Body(response, deadline, patience.most_body_bytes),
+        )
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._response.close()  # and its connection with it, unless the body was read to its end
 
 
 class _Trip:
@@ -178,13 +181,13 @@ class _Trip:
     as its context, and aiohttp's hold the request's headers, the key among them.
     """
 
-    def __init__(self, deadline: _Deadline) -> None:
+    def __init__(self, deadline: Deadline, connect_s: float) -> None:
         self._loop = asyncio.get_running_loop()
         self._deadline = deadline
-        self._timer = asyncio.timeout_at(deadline.end)
+        self._connected_by = min(deadline.end, self._loop.time() + connect_s)
+        self._timer = asyncio.timeout(None)
         self._is_reused = False
         self._left_at: float | None = None
-        self._is_over = False
         self.is_stale = False
 
     def reuse(self) -> None:
@@ -194,16 +197,16 @@ class _Trip:
     def leave(self) -> None:
         """Connected; from here on silence counts."""
         self._left_at = self._loop.time()
-        self._timer.reschedule(self._deadline.next_at())
+        self.go_on()
 
     def go_on(self) -> None:
         """A piece of the body left: a large one on a slow line is no silence."""
-        if not (self._is_over or self._timer.expired()):
-            self._timer.reschedule(self._deadline.next_at())
+        self._watch.put(self._deadline.next_at())
 
     async def response(
         self, session: aiohttp.ClientSession, ask: Ask
     ) -> aiohttp.ClientResponse | Broken:
+        self._watch = Watch(self._connected_by, self._ring)
         try:
             async with self._timer:
                 return await session.request(
@@ -223,7 +226,10 @@ class _Trip:
             self.is_stale = self._is_reused and self._shows_staleness(error)
             return Broken(self._how_it_broke(error), _told(error))
         finally:
-            self._is_over = True
+            self._watch.stop()
+
+    def _ring(self) -> None:
+        self._timer.reschedule(self._loop.time())
 
     def _shows_staleness(self, error: aiohttp.ClientError) -> bool:
         """Whether the connection was closed without a byte of a reply, and at once."""
@@ -243,75 +249,6 @@ class _Trip:
         if self._left_at is None or isinstance(error, aiohttp.ClientConnectorError):
             return Break.REFUSED  # by the host, its network, or the proxy on the way
         return Break.GARBLED if isinstance(error, aiohttp.ClientResponseError) else Break.RESET
-
-
-class _Body:
-    """The pieces of a body as they arrive.
-
-    An object and not a generator: a reader who stops early leaves nothing half run behind.
-    """
-
-    def __init__(
-        self, response: aiohttp.ClientResponse, deadline: _Deadline, most_bytes: int
-    ) -> None:
-        self._response = response
-        self._deadline = deadline
-        self._most_bytes = most_bytes
-        self._n_bytes = 0
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> bytes:
-        piece = await self._piece()
-        if isinstance(piece, Broken):
-            raise piece
-        if not piece:
-            raise StopAsyncIteration
-        self._n_bytes += len(piece)
-        if self._n_bytes > self._most_bytes:
-            raise Broken(Break.TOO_LARGE, f"{self._most_bytes} bytes")
-        return piece
-
-    async def _piece(self) -> bytes | Broken:
-        """What has arrived, in one piece; empty at the end."""
-        try:
-            async with asyncio.timeout_at(self._deadline.next_at()):
-                return await self._response.content.readany()
-        except TimeoutError:
-            how = Break.GARBLED if self._is_beyond_parsing else self._deadline.how_it_passed
-        except aiohttp.ClientPayloadError as error:
-            is_cut = not isinstance(error.__cause__, ContentEncodingError)
-            how = Break.CUT if is_cut else Break.GARBLED
-        except aiohttp.ClientError:
-            how = Break.CUT
-        except RuntimeError:
-            if not self._is_beyond_parsing:
-                raise
-            how = Break.GARBLED
-        return Broken(how, f"{self._n_bytes} bytes had come")
-
-    @property
-    def _is_beyond_parsing(self) -> bool:
-        """Whether a malformed chunk came.
-
-        aiohttp then closes the connection and tells nobody: who waits goes on waiting, and who
-        reads later meets a RuntimeError, "Connection closed.".
-        """
-        connection = self._response.connection
-        protocol = connection.protocol if connection else None
-        return protocol is not None and isinstance(protocol.exception(), HttpProcessingError)
-
-
-def _read_in_pieces(response: aiohttp.ClientResponse) -> None:
-    """Have the transport read no more at once than we want to hold.
-
-    asyncio's own measure is 256 KiB, which 256 connections would hold three times over; the
-    attribute is the selector transport's, and where another transport lacks it nothing is lost.
-    """
-    transport = response.connection.transport if response.connection else None
-    if transport is not None and hasattr(transport, "max_size"):
-        transport.max_size = READ_BYTES
 
 
 def _tracing() -> aiohttp.TraceConfig:

@@ -13,9 +13,8 @@ import struct
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
-from zlib import crc32
 
-from pipeline.provider import svg
+from pipeline.provider import png, svg
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -185,23 +184,7 @@ def _skip(n_bytes: int) -> _Skip:
 
 
 def _png(shape: Shape) -> _Steps:
-    """Chunks of length, type, content, CRC up to IEND (https://www.w3.org/TR/png/#5Chunk-layout)."""
-    yield 8
-    while True:
-        head = yield 8
-        left, kind = _big(head[:4]), bytes(head[4:])
-        crc = crc32(kind)
-        if kind == b"IHDR" and left == 13:
-            header = yield 13
-            shape.cover(_big(header[:4]), _big(header[4:8]))
-            crc, left = crc32(header, crc), 0
-        while left:
-            piece = yield -left
-            crc, left = crc32(piece, crc), left - len(piece)
-        if _big((yield 4)) != crc:
-            return False
-        if kind == b"IEND":
-            return True
+    return png.walk(shape.cover)
 
 
 def _jpeg(shape: Shape) -> _Steps:

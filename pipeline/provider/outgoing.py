@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from pipeline.provider.http import Address
 
+_PIECE_BYTES = 64 * 1024
+
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -26,9 +28,11 @@ class Ask:
     headers: Mapping[str, str] = field(repr=False)
     body: bytes | Upload | None = field(repr=False)
 
-    def content(self) -> io.BytesIO | Upload | None:
-        """The body from its start. As a file or an iterable it goes out piece by piece."""
-        return io.BytesIO(self.body) if isinstance(self.body, bytes) else self.body
+    def content(self) -> bytes | io.BytesIO | Upload | None:
+        """The body from its start. A long one goes out piece by piece, as a file or an iterable."""
+        if isinstance(self.body, bytes) and len(self.body) > _PIECE_BYTES:
+            return io.BytesIO(self.body)
+        return self.body
 
 
 def ask_of(

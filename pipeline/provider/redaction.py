@@ -43,7 +43,9 @@ def redacted(text: str, prompt: str = "") -> str:
 
 def without_payload(text: str) -> str:
     """``text`` without what stood for an image in it."""
-    return _MARKER.sub(" ", without_references(text, "…"))
+    if ";" in text:
+        text = _MARKER.sub(" ", text)
+    return without_references(text, "…")
 
 
 def named(text: str | None, mask: Callable[[str], str]) -> str | None:

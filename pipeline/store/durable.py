@@ -13,7 +13,8 @@ from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from pipeline.errors import DiskTrouble
+from pipeline.store.advice import Trouble
+from pipeline.store.way import DIRECTORY, Way, enter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -25,27 +26,12 @@ STATE = ".state"
 PARTS = ".state/parts"
 ORPHANS = ".state/orphans"
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 """Flags to open a file that must not be there yet."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _NO_SYNC_HERE = {errno.EINVAL, errno.ENOTSUP}  # network filesystems on directories
 _FDATASYNC: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)  # macOS has none
-_ADVICE = {
-    errno.ENOSPC: "free some space, then run the same command again (where there seems to be some,"
-    " there are too many files: `df -i`)",
-    errno.ENOENT: "something was moved or removed meanwhile: run the same command again",
-    errno.EDQUOT: "your quota is used up: free some space, then run the same command again",
-    errno.EFBIG: "the file may not grow any further: raise `ulimit -f`, then run again",
-    errno.EMFILE: "raise `ulimit -n` or lower limits.concurrency, then run again",
-    errno.EIO: "check the disk (its log says more), then run the same command again",
-    errno.ELOOP: "a link stands in the way: the folder's own files must be real ones",
-    errno.EMLINK: "what stands there is no file of the folder's own, or has a second name: put a"
-    " copy in its place",
-    errno.ENXIO: "a pipe stands in the way: the folder's own files must be real ones",
-    errno.ENOTDIR: "a link or a file stands where the output folder needs a directory of its own",
-}
 
 
 class Durability(StrEnum):
@@ -70,17 +56,9 @@ class Calls:
     unlink: Callable[..., None] = os.unlink
 
 
-@contextmanager
-def trouble(doing: str) -> Iterator[None]:
+def trouble(doing: str) -> Trouble:
     """Turn an OSError into a :class:`DiskTrouble` that says what was done and what to do now."""
-    try:
-        yield
-    except OSError as error:
-        advice = _ADVICE.get(
-            error.errno or 0, "what is made stays made; run again once it is mended"
-        )
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        raise DiskTrouble(f"{doing}: {reason}; {advice}") from error
+    return Trouble(doing)
 
 
 class Disk:
@@ -254,7 +232,7 @@ class Disk:
 
     def _entries(self, directory: str) -> list[tuple[str, bool]]:
         try:
-            fd = self.open(directory, _DIRECTORY)
+            fd = self.open(directory, DIRECTORY)
         except FileNotFoundError:
             return []
         try:
@@ -263,34 +241,21 @@ class Disk:
         finally:
             os.close(fd)
 
-    @contextmanager
-    def _beneath(self, name: str, *, make: bool = False) -> Iterator[tuple[int, str]]:
-        *above, last = name.split("/")
-        if last == ".." or any(part in {"", ".", ".."} for part in above):
-            raise ValueError(f"not a path inside the output folder: {name}")
-        opened: list[int] = []
-        at = self._fd
-        try:
-            for depth, part in enumerate(above, start=1):
-                at = self._make(at, tuple(above[:depth])) if make else _enter(at, part)
-                opened.append(at)
-            yield at, last
-        finally:
-            for fd in reversed(opened):
-                os.close(fd)
+    def _beneath(self, name: str, *, make: bool = False) -> Way:
+        return Way(self._fd, name, self._make if make else enter)
 
     def _make(self, at: int, way: tuple[str, ...]) -> int:
-        """Enter a directory that is there for good: its own name synced once in every run.
+        """Enter the last directory of a ``way``, there for good: its name synced once in a run.
 
         Under a lock: another thread must not publish below a directory whose name is not yet safe.
         """
         if way in self._known:
-            return _enter(at, way[-1])
+            return enter(at, way)
         with self._making:
             with suppress(FileExistsError):
                 self._with_room(partial(self._calls.mkdir, way[-1], dir_fd=at))
-            fd = _enter(at, way[-1])
             self._sync_directory(at)
+            fd = enter(at, way)
             if len(self._known) > 10_000:
                 self._known.clear()
             self._known.add(way)
@@ -343,7 +308,3 @@ def orphan_of(name: str) -> str:
 def _is_ours(there: os.stat_result, flags: int) -> bool:
     is_written = flags & (os.O_WRONLY | os.O_RDWR)
     return not is_written or (stat.S_ISREG(there.st_mode) and there.st_nlink <= 1)
-
-
-def _enter(at: int, name: str) -> int:
-    return os.open(name, _DIRECTORY, dir_fd=at)

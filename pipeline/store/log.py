@@ -49,7 +49,7 @@ class Log:
 
         After a failed sync nothing is appended any more: what is in a log is a promise.
         """
-        path = self._disk.root / self._name
+        path = f"{self._disk.root}/{self._name}"
         if self._disk.is_failing:
             raise DiskTrouble(_FAILING.format(path=path))
         end = self.size
@@ -65,7 +65,7 @@ class Log:
 
     def sync(self) -> None:
         """Make what was appended last."""
-        with trouble(f"appending to {self._disk.root / self._name}"):
+        with trouble(f"appending to {self._disk.root}/{self._name}"):
             self._disk.sync_content(self.fd)
 
     def rename(self, to: str) -> None:

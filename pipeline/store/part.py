@@ -21,7 +21,7 @@ class FilePart:
         self._disk = disk
         self._is_handed_over = False
         self.name = f"{PARTS}/{name}"
-        with trouble(f"creating a part file in {disk.root / PARTS}"):
+        with trouble(f"creating a part file in {disk.root}/{PARTS}"):
             self._fd = disk.open(self.name, NEW_FILE)
 
     def write(self, piece: bytes) -> None:

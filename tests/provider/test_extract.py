@@ -136,3 +136,67 @@ def test_memory_does_not_grow_with_the_image(megabytes: int) -> None:
             largest = max(largest, len(piece))
     assert largest <= 65_536
     assert len(scanner.skeleton) < 100
+
+
+WORDS = st.text(st.sampled_from('abB6s e4,{}[]:\\"\né/'), max_size=40)
+
+
+@given(
+    words=st.lists(st.dictionaries(WORDS, WORDS, max_size=4) | WORDS, max_size=8),
+    cuts=st.lists(st.integers(0, 400), max_size=10),
+)
+def test_a_document_without_images_is_its_own_skeleton(
+    words: list[object], cuts: list[int]
+) -> None:
+    text = orjson.dumps({"said": words})
+    scanner = Scanner(is_lines=False)
+    for start, end in itertools.pairwise([0, *sorted(cuts), max(cuts, default=0) + len(text)]):
+        assert not list(scanner.feed(text[start:end]))
+    scanner.close()
+    assert scanner.n_runs or scanner.take_skeleton() == text
+
+
+PICTURES = st.binary(min_size=24, max_size=300).map(lambda raw: base64.b64encode(raw).decode())
+SAID = WORDS | PICTURES.map(lambda coded: f"data:image/png;base64,{coded}")
+REPLIES: st.SearchStrategy[object] = st.dictionaries(
+    st.sampled_from(["b64_json", "url", "image", "id", "a"]) | WORDS,
+    st.deferred(lambda: SAID | PICTURES | st.lists(SAID, max_size=3) | REPLIES),
+    max_size=4,
+)
+
+
+def spelled(replies: list[object], *, is_lines: bool, has_spaces: bool) -> bytes:
+    option = orjson.OPT_INDENT_2 if has_spaces and not is_lines else None
+    if not is_lines:
+        return orjson.dumps(replies, option=option)
+    return b"".join(b"data: %b\n\n" % orjson.dumps(one) for one in replies)
+
+
+@settings(deadline=None)  # a byte at a time
+@given(
+    replies=st.lists(REPLIES, max_size=5),
+    cuts=st.lists(st.integers(0, 2_000), max_size=20),
+    is_lines=st.booleans(),
+    has_spaces=st.booleans(),
+)
+def test_strings_in_one_match_are_read_as_they_are_one_byte_at_a_time(
+    *, replies: list[object], cuts: list[int], is_lines: bool, has_spaces: bool
+) -> None:
+    raw = spelled(replies, is_lines=is_lines, has_spaces=has_spaces)
+    within = [cut for cut in cuts if cut < len(raw)]
+    whole = scan(raw, [], is_lines=is_lines)
+    assert scan(raw, within, is_lines=is_lines) == whole
+    assert scan(raw, list(range(len(raw))), is_lines=is_lines) == whole
+
+
+@pytest.mark.parametrize("n_bytes", [31, 32])
+@pytest.mark.parametrize("key", ["url", "URL", "said"])
+@pytest.mark.parametrize("between", [":", " : ", ":\n\t"])
+def test_the_key_of_the_value_before_is_not_the_key_of_this_one(
+    n_bytes: int, key: str, between: str
+) -> None:
+    value = "A" * n_bytes
+    raw = f'{{"url"{between}"short","{key}"{between}"{value}","x"{between}"{value}"}}'.encode()
+    runs, skeleton = scan(raw, [])
+    assert len(runs) == (n_bytes == 32 and key == "url")
+    assert len(runs) or skeleton == raw

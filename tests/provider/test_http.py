@@ -17,10 +17,12 @@ from scripted import Script, scripted
 
 from pipeline.core.model import Reply, Request, Secret
 from pipeline.core.ports import Break, Broken
-from pipeline.provider.http import READ_BYTES, STALE_S, Address, Http, Patience
+from pipeline.core.pouring import pour
+from pipeline.provider.body import READ_BYTES
+from pipeline.provider.http import STALE_S, Address, Http, Patience
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 
     from scripted import Peer, Scripted
 
@@ -43,10 +45,24 @@ async def asking(
         yield http
 
 
-async def read_into(take: Callable[[bytes], object], http: Http, ask: Request = ASK) -> Reply:
+@pytest.fixture(autouse=True, params=["one by one", "poured"])
+def way(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every test reads its bodies in both ways."""
+    _WAY.append(request.param)
+    yield
+    _WAY.pop()
+
+
+_WAY: list[str] = []
+
+
+async def read_into(take: Callable[[bytes], None], http: Http, ask: Request = ASK) -> Reply:
     async with http.send(ask) as reply:
-        async for piece in reply.body:
-            take(piece)
+        if _WAY[-1] == "poured":
+            await pour(reply.body, take)
+        else:
+            async for piece in reply.body:
+                take(piece)
     return reply
 
 

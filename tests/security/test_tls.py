@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import json
-import ssl
+import random
+import struct
+import zlib
 from typing import TYPE_CHECKING
 
 import pytest
 from beside import in_a_thread
+from identity import OF_THIS_MACHINE, server_side
 from scripted import Script, scripted
 
 from pipeline.core.model import Secret
@@ -22,25 +26,7 @@ if TYPE_CHECKING:
 PATIENCE = Patience(connect_s=5, idle_s=5, total_s=10, most_body_bytes=10_000)
 KEY = "sk-tls-0123456789abcdef"
 
-# Made for these tests alone, with `openssl req -x509 -newkey ec -nodes -days 36500`.
-OF_THIS_MACHINE = """\
------BEGIN PRIVATE KEY-----
-MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgxPswqgN4jHfCLppO
-YTsUNs3NLo+KIbQCFooONwZt3XOhRANCAAQG1fIicEf/E9wCHYRwxMydA2JXDaGJ
-sf4gBFcsRoPhKpL44A9s0rkeRYdwbKseYYCpkon0qICc2OYpWW2zs4Q4
------END PRIVATE KEY-----
------BEGIN CERTIFICATE-----
-MIIBpTCCAUqgAwIBAgIUZJQrD6MoET7rtdBJVf/SMfMjZ6MwCgYIKoZIzj0EAwIw
-HjEcMBoGA1UEAwwTdGVzdHMgb2YgaW1hZ2ViYXRjaDAgFw0yNjExMjMwMDMzMjBa
-GA8yMTI2MTAzMDAwMzMyMFowHjEcMBoGA1UEAwwTdGVzdHMgb2YgaW1hZ2ViYXRj
-aDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABAbV8iJwR/8T3AIdhHDEzJ0DYlcN
-oYmx/iAEVyxGg+EqkvjgD2zSuR5Fh3Bsqx5hgKmSifSogJzY5ilZbbOzhDijZDBi
-MB0GA1UdDgQWBBQZddr25euFAI+MLlTsidbOdNUQ7DAfBgNVHSMEGDAWgBQZddr2
-5euFAI+MLlTsidbOdNUQ7DAPBgNVHRMBAf8EBTADAQH/MA8GA1UdEQQIMAaHBH8A
-AAEwCgYIKoZIzj0EAwIDSQAwRgIhAKsXNQd7ZzqAcVZWt8zgvMJc2QJikTvGqVEg
-Y5X2PBK0AiEAjtAlkM4E2OtKIzgL+MsumNnQnuyLClOk72Ns4Fq+kIo=
------END CERTIFICATE-----
-"""
+# Made for these tests alone, as the other.
 OF_ELSEWHERE = """\
 -----BEGIN PRIVATE KEY-----
 MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgOnjx48/PPbzmcKaW
@@ -61,13 +47,6 @@ Nw==
 -----END CERTIFICATE-----
 """
 LIST = Script.whole(json.dumps({"data": [{"id": "draws/well"}]}).encode())
-
-
-def server_side(folder: Path, identity: str) -> ssl.SSLContext:
-    (folder / "identity.pem").write_text(identity)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "identity.pem")
-    return context
 
 
 async def test_a_certificate_nobody_vouches_for_gets_no_request(tmp_path: Path) -> None:
@@ -93,3 +72,35 @@ def test_ssl_cert_file_names_whom_to_believe_and_still_the_name_has_to_be_right(
         assert ended.code == code
         assert ("draws/well" in ended.out) is (code == 0)
         assert bool(there.requests) is (code == 0)
+
+
+def picture(n_bytes: int) -> bytes:
+    chunks = [
+        (b"IHDR", struct.pack(">IIBBBBB", 64, 64, 8, 2, 0, 0, 0)),
+        (b"IDAT", random.Random(n_bytes).randbytes(n_bytes)),
+        (b"IEND", b""),
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I4s", len(content), kind)
+        + content
+        + struct.pack(">I", zlib.crc32(kind + content))
+        for kind, content in chunks
+    )
+
+
+def test_images_of_many_pieces_come_through_encryption_as_they_are(desk: Desk) -> None:
+    made = picture(3_000_000)
+    body = json.dumps({"data": [{"b64_json": base64.b64encode(made).decode()}]}).encode()
+    chunked = Script.chunked(*(body[at : at + 50_001] for at in range(0, len(body), 50_001)))
+    closing = Script.whole(body, connection="close").close()
+    desk.environ(SSL_CERT_FILE=str(desk.folder / "identity.pem"), THERE_KEY=KEY)
+    tls = server_side(desk.folder, OF_THIS_MACHINE)
+    with in_a_thread(
+        lambda: scripted(chunked, closing, chunked, closing, Script.whole(body), tls=tls)
+    ) as there:
+        desk.job(["one", "two", "three", "four"], base_url=there.base_url)
+        desk.provider(there.base_url, "api_key_env: THERE_KEY\ndialect: images\n")
+        assert desk.run_apart("run", "job.yaml").code == 0
+        assert sum(one.method == "POST" for one in there.requests) == 4
+    kept = [(desk.out / one["images"][0]["file"]).read_bytes() for one in desk.lines]
+    assert kept == [made] * 4
