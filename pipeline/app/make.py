@@ -134,7 +134,8 @@ def make(job: Job, manner: Manner, note: Callable[[str], None]) -> Report:
                 _refuse_the_other_kind(job, folder)
             _pass_on(folder.remarks, note)
             keep_prompts(job, folder, wish.prompts)
-            n_unwanted = folder.standing().unwanted
+            wish.remember(folder)
+            n_unwanted = folder.n_unwanted
             wanted = Wanted(wish, folder.ledger)
             if wanted.before.to_send:
                 _pass_on(_change_of(job, folder, len(wanted.unwanted) - n_unwanted), note)

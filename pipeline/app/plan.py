@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from dataclasses import replace
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from pipeline.app.jobfile import load_job
 from pipeline.app.prices import prices_of
 from pipeline.app.wanted import Wanted, asked
 from pipeline.core.prices import SEEN, plain_usd
+from pipeline.job.kinds import Kinds
 from pipeline.job.naming import Naming
 from pipeline.provider.simulator.fate import faults_of
 from pipeline.provider.simulator.faults import PLAYS
@@ -24,14 +25,14 @@ from pipeline.view.plan import Bill, FirstTask, PlanView, plan_json, plan_text
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from pipeline.app.prices import Prices
     from pipeline.app.wanted import Counts
-    from pipeline.core.model import Task
     from pipeline.core.simulation import Simulation
     from pipeline.job.job import Job
-    from pipeline.job.plan import Survey
+    from pipeline.job.kinds import Kind
+    from pipeline.job.tasks import Survey
 
 LIKELY_IMAGE_BYTES = 1_500_000
 """A 1024 x 1024 PNG of a real model."""
@@ -43,12 +44,12 @@ def perform(arguments: argparse.Namespace) -> int:
     job = load_job(arguments.job, overrides=overrides_of(arguments))
     ledger = read_ledger(Path(job.out))
     prices = prices_of(job, seen=ledger.replies_usd)
-    with asked(job, console.note) as wish:
+    with asked(job, console.note, kinds=Kinds()) as wish:
         wanted = Wanted(wish, ledger)
         owed = filter(None, wanted.owed())
         first = tuple(islice(owed, len(wish.plan.first)))
         view = _view(job, replace(wish.plan, first=first or wish.plan.first), wanted.counts())
-        view = replace(view, bill=bill_of(chain(first, owed), prices, job))
+        view = replace(view, bill=bill_of(wanted.owed_kinds(), prices, job))
         models = wish.plan.models
     for doubt in catalog.doubts(prices.catalog, models, job.chosen):
         console.note(doubt)
@@ -59,29 +60,29 @@ def perform(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def bill_of(tasks: Iterable[Task | None], prices: Prices, job: Job) -> Bill:
-    """What ``tasks`` may cost, those without a price counted apart; None among them is passed over.
+def bill_of(kinds: Mapping[Kind, int], prices: Prices, job: Job) -> Bill:
+    """What so many tasks of each kind may cost, those without a price counted apart.
 
     Faults that the embedded provider plays are in the bill: they may cost nothing, or every try.
     """
-    n_tasks, low_usd, high_usd = 0, 0.0, 0.0
+    low_usd, high_usd = 0.0, 0.0
     sources: dict[str, None] = {}
     known, unknown = set[str](), Counter[str]()
-    for task in filter(None, tasks):
-        n_tasks += 1
-        price = prices.of(task)
+    for kind, n in kinds.items():
+        model = kind.models[0]
+        price = prices.of_models(kind.models, kind.priced)
         if price is None:
-            unknown[task.model] += 1
+            unknown[model] += n
             continue
-        low_usd, high_usd = low_usd + price.low_usd, high_usd + price.high_usd
-        known.add(task.model)
+        low_usd, high_usd = low_usd + n * price.low_usd, high_usd + n * price.high_usd
+        known.add(model)
         sources[price.source] = None
     most_usd = high_usd * job.retry.attempts
     if job.profile.simulator:
         low_usd, high_usd = _with_faults(job.profile.simulator, low_usd, high_usd, most_usd)
         most_usd = high_usd
     return Bill(
-        n_tasks=n_tasks,
+        n_tasks=sum(kinds.values()),
         low_usd=low_usd,
         high_usd=high_usd,
         most_usd=most_usd,

@@ -17,7 +17,7 @@ from pipeline.provider.tariffs import tariff_in
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
-    from pipeline.core.model import Secret, Task
+    from pipeline.core.model import Secret
     from pipeline.core.simulation import Simulation
     from pipeline.job.job import Chosen, Job
 
@@ -99,18 +99,11 @@ class Prices:
         listed = (one for there in self.catalogs.values() for one in there.models)
         return Catalog(models=tuple(listed))
 
-    def of(self, task: Task) -> Price | None:
-        """What one request of ``task`` may cost; None where nobody knows.
-
-        Where it may fall back on other models, the least and the most of them all.
-        """
-        prompt_bytes = len(task.prompt.encode(errors="replace"))
-        n_references = len(task.references)
-        ask = Ask.of(task.params, prompt_bytes=prompt_bytes, n_references=n_references)
-        return self._of((task.model, *models_in(task.params)), ask)
-
     def of_models(self, models: Iterable[str], ask: Ask = _PLAIN) -> Price | None:
-        """What a request to any of ``models`` may cost; None where it is unknown of one."""
+        """What a request may cost that any of ``models`` may answer: the least and the most of all.
+
+        None where it is unknown of one.
+        """
         return self._of(tuple(models), ask)
 
     def dearest_seen(self, models: Iterable[str]) -> float | None:

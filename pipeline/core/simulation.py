@@ -133,6 +133,9 @@ class Simulation:
     """Drawn from the prompt, or ready bytes for load tests, the same in every reply."""
     prebuilt_bytes: int = 150_000
     """Length of a prebuilt PNG."""
+    cheap: bool = False
+    """Answer at once, always with the same prebuilt image, and look at nothing: for load tests.
+    There is no latency then, no stream, and no more of a bill than numbers."""
     images_per_reply: int = 1
     """Images in every reply."""
     cost_usd: float = 0.0
@@ -204,6 +207,15 @@ def _flaws_of_share(place: str, share: float, named_at: str, name: str) -> Itera
         yield f"{place}: must be a share from 0 to 1"
 
 
+_NOT_CHEAP = (
+    "faults",
+    "rules",
+    "scenario",
+    "api_key",
+    "requests_per_minute",
+    "concurrency",
+    "cost_usd",
+)
 _POSITIVE = frozenset({"requests_per_minute", "burst", "concurrency", "keep_alive_s", "scale"})
 _FROM_ZERO = frozenset({"latency_s", "latency_p99_s", "retry_after_s", "cost_usd"})
 
@@ -237,5 +249,7 @@ def _flaws_of_words(simulation: Simulation) -> Iterator[str]:
         yield from _flaws_of_share(f"faults.{name}", share, f"faults.{name}", name)
     for n, rule in enumerate(simulation.rules):
         yield from _flaws_of_share(f"rules[{n}].rate", rule.rate, f"rules[{n}].fault", rule.fault)
+    if simulation.cheap and any(getattr(simulation, name) for name in _NOT_CHEAP):
+        yield f"cheap: looks at nothing, so leave out {', '.join(_NOT_CHEAP)}"
     if sum(simulation.faults.values()) > 1:
         yield "faults: the shares add up to more than 1"

@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
 from pipeline.core.model import Keep, Reference, Task
-from pipeline.errors import BadJob, Fault
 from pipeline.job import template
+from pipeline.job.form import Form
 from pipeline.job.matrix import Grid
-from pipeline.job.rows import SETTINGS, Row
+from pipeline.job.repeats import ID_BYTES
+from pipeline.job.rows import SETTINGS
 from pipeline.job.template import BadTemplate, MissingName, plain
 
 if TYPE_CHECKING:
-    from array import array
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from pipeline.job.job import Job
     from pipeline.job.matrix import Cell
+    from pipeline.job.rows import Row
 
-    Read = Callable[[], Iterable[Row | Fault]]
-
-_ID_BYTES = 10
+_MOST_FORMS = 10_000
+_NONE: tuple[Reference, ...] = ()
 
 
 def _no_reference(text: str) -> Reference | str:
@@ -63,41 +61,17 @@ class BadReference(BadTemplate):
         self.number, self.is_literal, self.missing = number, is_literal, missing
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Survey:
-    """What the first pass over a plan found.
-
-    ``n_combinations``: rows times cells; ``n_tasks``: different tasks in the plan; ``n_wanted``:
-    those that ``--limit`` leaves; ``n_repeated``: tasks that are an earlier one's request and are
-    made once, which ``repeated`` says in words. ``axes``: how many values each axis has.
-    ``models``: those asked for, the first thousand. ``first``: the first tasks, to show.
-    ``repeats``: the asks to pass over, by their number.
-    """
-
-    n_rows: int
-    n_combinations: int
-    n_tasks: int
-    n_wanted: int
-    n_repeated: int
-    repeated: str | None
-    axes: Mapping[str, int]
-    models: tuple[str, ...]
-    first: tuple[Task, ...]
-    repeats: array[int] = field(repr=False)
-
-
 class Ask(NamedTuple):
     """Tasks that differ in nothing but their sample.
 
     ``combination`` numbers rows times cells from 0. ``asked`` is what the tasks ask for in
-    canonical JSON, all but seed and sample; ``settings`` has every name of
-    :data:`pipeline.job.rows.SETTINGS`.
+    canonical JSON, all but seed and sample.
     """
 
     combination: int
     samples: range
     prompt: str
-    settings: Mapping[str, Any]
+    form: Form
     vars: Mapping[str, Any]
     meta: Mapping[str, Any]
     asked: bytes
@@ -105,18 +79,18 @@ class Ask(NamedTuple):
 
     def seed(self, sample: int) -> int | None:
         """The seed as it is sent."""
-        seed = self.settings["seed"]
+        seed = self.form.settings["seed"]
         return None if seed is None else seed + sample
 
     def digest(self, sample: int) -> bytes:
         """The identity of one of the tasks: ten bytes that hash everything it asks for."""
-        seed = self.seed(sample)
-        tail = f"\n{sample}\n{'' if seed is None else seed}"
-        return hashlib.blake2b(self.asked + tail.encode(), digest_size=_ID_BYTES).digest()
+        seed = self.form.settings["seed"]
+        tail = b"\n%d\n" % sample if seed is None else b"\n%d\n%d" % (sample, seed + sample)
+        return blake2b(self.asked + tail, digest_size=ID_BYTES).digest()
 
     def task(self, sample: int) -> Task:
         """The task of one sample."""
-        settings = self.settings
+        settings = self.form.settings
         return Task(
             id=self.digest(sample).hex(),
             index=self.combination,
@@ -134,53 +108,37 @@ class Ask(NamedTuple):
         )
 
 
-def tasks(job: Job, survey: Survey, read: Read, *, advice: Advice = NO_ADVICE) -> Iterator[Task]:
-    """The tasks of the plan in order, each request once, as many as ``--limit`` leaves.
-
-    ``read`` starts another way through the rows that ``survey`` has found to be sound. Raises
-    :class:`BadJob` where an input image is not sound any more.
-    """
-    asks = itertools.chain.from_iterable(_asks(job, read, advice))
-    every = (ask.task(sample) for ask in _once(asks, survey) for sample in ask.samples)
-    return itertools.islice(every, survey.n_wanted)
-
-
-def _asks(job: Job, read: Read, advice: Advice) -> Iterator[Iterator[Ask]]:
-    planner = Planner(job, advice)
-    return (_sound(planner, row, job) for row in read() if isinstance(row, Row))
-
-
-def _sound(planner: Planner, row: Row, job: Job) -> Iterator[Ask]:
-    try:
-        yield from planner.asks(row)
-    except BadReference as bad:
-        raise BadJob([Fault(job.prompts.label, row.line, 0, "references", str(bad))]) from None
-
-
-def _once(asks: Iterable[Ask], survey: Survey) -> Iterator[Ask]:
-    repeats = iter(survey.repeats)
-    repeat = next(repeats, None)
-    for number, ask in enumerate(asks):
-        if number == repeat:
-            repeat = next(repeats, None)
-        else:
-            yield ask
-
-
 class Planner:
-    """The rule that makes tasks of rows; it numbers their combinations as they come."""
+    """The rule that makes tasks of rows.
+
+    ``n_combinations`` numbers the combinations as they come. What follows from settings alone is
+    worked out once for all rows that set nothing themselves.
+    """
 
     def __init__(self, job: Job, advice: Advice = NO_ADVICE) -> None:
         """Take the job apart once, for all rows."""
         self._advice = advice
         self.grid = Grid(job.matrix)
+        self.n_combinations = 0
         self._template = template.parse(job.template) if job.template else None
         self._samples = range(job.samples)
-        self._template_names = frozenset(self._template.names if self._template else ())
         self._settings = {name: getattr(job, name) for name in SETTINGS}
         self._cell_settings = [name for name in job.matrix.names if name in SETTINGS]
         self._is_simulated = job.is_simulated
-        self._n_combinations = 0
+        self._forms: dict[bytes, Form] = {}
+        self._plain_form = self._form_of(self._settings)
+
+    def pass_over(self, n_asks: int) -> int:
+        """Begin behind so many asks, or a few before; returns how many rows are behind.
+
+        None are where that takes a look at the rows: where they have cells or asks of their own.
+        """
+        n_each = self.grid.n_certain
+        if n_each is None or len(self._samples) > 1:
+            return 0
+        n_rows = n_asks // n_each
+        self.n_combinations = n_rows * n_each
+        return n_rows
 
     def asks(self, row: Row) -> Iterator[Ask]:
         """What one row asks for, cell by cell; raises :class:`BadTemplate`.
@@ -188,34 +146,44 @@ class Planner:
         What is wrong with its references is a :class:`BadReference`.
         """
         for cell in self.grid.cells(row.value_of):
-            index = self._n_combinations
-            self._n_combinations += 1
-            yield from self._asks_of(row, cell, index)
+            index = self.n_combinations
+            self.n_combinations += 1
+            form = self._form(row, cell)
+            if not form.is_by_sample:
+                yield self._ask(row, cell, form, index, self._samples)
+                continue
+            for sample in self._samples:
+                yield self._ask(row, cell, form, index, range(sample, sample + 1))
 
-    def _asks_of(self, row: Row, cell: Cell, index: int) -> Iterator[Ask]:
-        settings = self._merged(row, cell)
-        references = [_parsed(text) for text in settings["references"]]
-        names = self._template_names.union(*(one.names for one in references))
-        if not _differs_by_sample(names, settings):
-            yield self._ask(row, cell, settings, index, self._samples)
-            return
-        for sample in self._samples:
-            yield self._ask(row, cell, settings, index, range(sample, sample + 1))
+    def _ask(self, row: Row, cell: Cell, form: Form, index: int, samples: range) -> Ask:
+        prompt, references = row.prompt, _NONE
+        if self._template or form.references:
+            values = _values(row, cell, form.settings, index, samples[0])
+            prompt = self._rendered(row, values)
+            references = self._references(form, values)
+        asked = form.asked(prompt, references)
+        return Ask(index, samples, prompt, form, cell, row.meta, asked, references)
 
-    def _ask(
-        self, row: Row, cell: Cell, settings: Mapping[str, Any], index: int, samples: range
-    ) -> Ask:
-        values = _values(row, cell, settings, index, samples[0])
-        prompt = self._rendered(row, values)
-        references = self._references(settings["references"], values)
-        asked = _canonical(prompt, settings, references, is_simulated=self._is_simulated)
-        return Ask(index, samples, prompt, settings, cell, row.meta, asked, references)
+    def _form(self, row: Row, cell: Cell) -> Form:
+        if row.settings:
+            return self._form_of(self._merged(row, cell))
+        if not self._cell_settings:
+            return self._plain_form
+        key = orjson.dumps([cell.get(name) for name in self._cell_settings])
+        form = self._forms.get(key)
+        if form is None:
+            form = self._form_of(self._merged(row, cell))
+            if len(self._forms) < _MOST_FORMS:
+                self._forms[key] = form
+        return form
+
+    def _form_of(self, settings: Mapping[str, Any]) -> Form:
+        names = self._template.names if self._template else ()
+        return Form.of(settings, template_names=names, is_simulated=self._is_simulated)
 
     def _merged(self, row: Row, cell: Cell) -> Mapping[str, Any]:
         """The settings of one combination: an axis beats the row, the row the job."""
         own = [name for name in self._cell_settings if cell.get(name) is not None]
-        if not own and not row.settings:
-            return self._settings
         by_cell = {name: _setting(name, cell[name]) for name in own}
         merged = {**self._settings, **row.settings, **by_cell}
         if "params" in row.settings or "params" in by_cell:
@@ -232,14 +200,14 @@ class Planner:
         return prompt
 
     def _references(
-        self, texts: tuple[str, ...], values: Callable[[], Mapping[str, Any]]
+        self, form: Form, values: Callable[[], Mapping[str, Any]]
     ) -> tuple[Reference, ...]:
-        return tuple(self._reference(n, text, values) for n, text in enumerate(texts))
+        return tuple(self._reference(n, form, values) for n in range(len(form.references)))
 
     def _reference(
-        self, number: int, text: str, values: Callable[[], Mapping[str, Any]]
+        self, number: int, form: Form, values: Callable[[], Mapping[str, Any]]
     ) -> Reference:
-        parsed = _parsed(text)
+        parsed, text = form.references[number], form.settings["references"][number]
         is_literal = not parsed.names
         try:
             rendered = parsed.render(values()) if parsed.names else text
@@ -252,14 +220,6 @@ class Planner:
         if isinstance(found, str):
             raise BadReference(found, number, is_literal=is_literal)
         return found
-
-
-def _differs_by_sample(names: frozenset[str], settings: Mapping[str, Any]) -> bool:
-    """Whether what these names stand for is another thing in every sample: sample k has a seed."""
-    return "sample" in names or ("seed" in names and settings["seed"] is not None)
-
-
-_parsed = functools.lru_cache(maxsize=1024)(template.parse)
 
 
 def _values(
@@ -284,25 +244,3 @@ def _setting(name: str, value: Any) -> Any:
     if name == "references":
         return (value,) if isinstance(value, str) else tuple(value)
     return plain(value) if name in {"aspect_ratio", "image_size"} else value
-
-
-def _canonical(
-    prompt: str,
-    settings: Mapping[str, Any],
-    references: tuple[Reference, ...],
-    *,
-    is_simulated: bool,
-) -> bytes:
-    """What is asked for, all but seed and sample, the same bytes for the same request.
-
-    A setting that is not given is left out, so that settings of later versions change no identity.
-    """
-    asked: dict[str, Any] = {"prompt": prompt, "params": settings["params"]}
-    for name in ("model", "aspect_ratio", "image_size"):
-        if settings[name] is not None:
-            asked[name] = settings[name]
-    if references:
-        asked["references"] = [reference.identity for reference in references]
-    if is_simulated:
-        asked["simulated"] = True
-    return orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)

@@ -3,45 +3,43 @@
 from __future__ import annotations
 
 import itertools
-import json
-import math
-import re
 import shutil
 from collections import Counter
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
-
-import orjson
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from pipeline.errors import Fault
 from pipeline.job.cells import BadCells, records_of_csv, records_of_tsv
 from pipeline.job.job import Filed, Listed
 from pipeline.job.notation import is_utf16
+from pipeline.job.objects import BadLine, not_utf8, object_in, value_in
 from pipeline.job.rows import SETTINGS, Row, checked
 from pipeline.job.template import hint, known_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from io import BufferedReader
+
+_T = TypeVar("_T")
 
 _LONGEST_LINE = 4 * 1024**2
-_MOST_DEPTH = 64
 _MOST_UNREADABLE = 100_000
-_EXAMPLE = '{"prompt": "a red fox"}'
-_HALF = "it holds half of a surrogate pair, such as \\ud800, which is no text"
-_QUOTED = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*"')
-_BRACKETS = re.compile(rb"[\[\]{}]")
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _EMPTY_IS_NOTHING = frozenset({*SETTINGS, "id"})
 
 
-def rows(source: Listed | Filed, *, file: Path | None = None) -> Iterator[Row | Fault]:
+def rows(
+    source: Listed | Filed, *, file: Path | None = None, n_passed: int = 0
+) -> Iterator[Row | Fault]:
     """Every row of ``source``, or what is wrong with it, in order and one at a time.
 
     ``file``: what to read in the source's place, which faults still name: where standard input was
-    spooled to, or a copy.
+    spooled to, or a copy. The first ``n_passed`` rows were found to be sound and are left out.
     """
     if isinstance(source, Listed):
-        return iter(source.rows)
-    return _Reading(source, file).rows()
+        return itertools.islice(source.rows, n_passed, None)
+    return _Reading(source, file, n_passed).rows()
 
 
 def spool(stdin: BinaryIO, to: Path) -> None:
@@ -53,8 +51,9 @@ def spool(stdin: BinaryIO, to: Path) -> None:
 class _Reading:
     """One way through a prompt file."""
 
-    def __init__(self, source: Filed, file: Path | None) -> None:
+    def __init__(self, source: Filed, file: Path | None, n_passed: int) -> None:
         self._source = source
+        self._n_passed = n_passed
         self._label = source.label
         self._faults: list[Fault] = []
         if file is None and source.path == "-":
@@ -65,13 +64,17 @@ class _Reading:
 
     def rows(self) -> Iterator[Row | Fault]:
         """The rows and faults, the faults of a line where the line stands."""
-        n_rows = 0
+        n_rows = self._n_passed
         try:
             with self._path.open("rb") as file:
                 for row in self._numbered(file):
                     n_rows += 1
-                    yield from self._passed_over()
-                    yield from row if isinstance(row, list) else (row,)
+                    if self._faults:
+                        yield from self._passed_over()
+                    if isinstance(row, Row):
+                        yield row
+                    else:
+                        yield from row
         except OSError as error:
             yield Fault(self._label, 0, 0, "", f"cannot read the prompts: {error.strerror}")
             return
@@ -79,10 +82,11 @@ class _Reading:
         if not n_rows and not faults:
             yield Fault(self._label, 0, 0, "", "holds no prompt")
 
-    def _numbered(self, file: BinaryIO) -> Iterator[Row | list[Fault]]:
+    def _numbered(self, file: BufferedReader) -> Iterator[Row | list[Fault]]:
         readers = {"txt": self._of_txt, "jsonl": self._of_jsonl}
         reader = readers.get(self._kind, self._of_table)
-        return itertools.islice(reader(file), self._source.limit)
+        limit = self._source.limit
+        return itertools.islice(reader(file), limit and max(0, limit - self._n_passed))
 
     def _passed_over(self) -> Iterator[Fault]:
         faults, self._faults = self._faults, []
@@ -91,49 +95,50 @@ class _Reading:
     def _note(self, line: int, key: str, what: str, col: int = 0) -> None:
         self._faults.append(Fault(self._label, line, col, key, what))
 
-    def _lines(self, file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    def _lines(self, file: BufferedReader) -> Iterator[tuple[int, bytes]]:
         """Lines with their numbers, split at line feeds alone, without a byte order mark."""
-        number = 0
-        while line := file.readline(_LONGEST_LINE):
-            number += 1
-            if number == 1:
-                line = line.removeprefix(b"\xef\xbb\xbf")
-                if is_utf16(line):
-                    self._note(number, "", "is UTF-16: save the file as UTF-8")
-                    return
+        if is_utf16(file.peek(2)):
+            self._note(1, "", "is UTF-16: save the file as UTF-8")
+            return
+        for number, line in enumerate(iter(partial(file.readline, _LONGEST_LINE), b""), 1):
             if len(line) == _LONGEST_LINE:
                 self._note(number, "", f"the line is longer than {_LONGEST_LINE:,} bytes")
                 return
-            yield number, line
+            yield number, line.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line
 
-    def _texts(self, file: BinaryIO) -> Iterator[tuple[int, str]]:
+    def _texts(self, file: BufferedReader) -> Iterator[tuple[int, str]]:
         for number, line in self._lines(file):
             try:
                 yield number, line.decode()
             except UnicodeDecodeError as bad:
-                self._note(number, "", _not_utf8(bad))
+                self._note(number, "", not_utf8(bad))
                 if len(self._faults) >= _MOST_UNREADABLE:
                     self._note(number, "", "this is no text: the rest was not looked at")
                     return
 
-    def _of_txt(self, file: BinaryIO) -> Iterator[Row]:
-        for number, text in self._texts(file):
-            if text.strip():
-                yield Row(line=number, prompt=text.rstrip("\n").rstrip("\r"))
+    def _of_txt(self, file: BufferedReader) -> Iterator[Row]:
+        texts = self._texts(file)
+        filled = ((number, text) for number, text in texts if text and not text.isspace())
+        for number, text in self._left(filled):
+            yield Row(line=number, prompt=text.rstrip("\n").rstrip("\r"))
 
-    def _of_jsonl(self, file: BinaryIO) -> Iterator[Row | list[Fault]]:
-        for number, line in self._lines(file):
-            if line.strip():
-                yield self._of_json(number, line)
+    def _of_jsonl(self, file: BufferedReader) -> Iterator[Row | list[Fault]]:
+        lines = ((number, line) for number, line in self._lines(file) if line.strip())
+        for number, line in self._left(lines):
+            yield self._of_json(number, line)
+
+    def _left(self, records: Iterator[_T]) -> Iterator[_T]:
+        """Without those of the rows that are left out."""
+        return itertools.islice(records, self._n_passed, None)
 
     def _of_json(self, number: int, line: bytes) -> Row | list[Fault]:
         try:
-            keys = _object(line)
-        except _BadLine as bad:
+            keys = object_in(line)
+        except BadLine as bad:
             return [Fault(self._label, number, bad.col, bad.key, str(bad))]
         return self._row(number, keys)
 
-    def _of_table(self, file: BinaryIO) -> Iterator[Row | list[Fault]]:
+    def _of_table(self, file: BufferedReader) -> Iterator[Row | list[Fault]]:
         texts = self._texts(file)
         records = records_of_csv(texts) if self._kind == "csv" else records_of_tsv(texts)
         header = next(records, None)
@@ -141,7 +146,7 @@ class _Reading:
         if not columns:
             return
         blank_at: list[range] = []  # blank lines count only where something follows
-        for number, cells in records:
+        for number, cells in self._left(records):
             if cells == []:
                 first = blank_at.pop().start if blank_at and blank_at[-1].stop == number else number
                 blank_at.append(range(first, number + 1))
@@ -186,7 +191,7 @@ class _Reading:
         named = dict(zip(columns, cells, strict=True))
         try:
             return self._row(number, _typed(named, keep=self._source.column))
-        except _BadLine as bad:
+        except BadLine as bad:
             return [Fault(self._label, number, 0, bad.key, str(bad))]
 
     def _row(self, number: int, keys: dict[str, Any]) -> Row | list[Fault]:
@@ -206,14 +211,6 @@ class _Reading:
         if isinstance(row, list):
             return [_as_written(fault, column, own_id) for fault in row]
         return row.with_meta(hidden) if hidden else row
-
-
-class _BadLine(Exception):
-    """A line whose values cannot be read."""
-
-    def __init__(self, what: str, *, key: str = "", col: int = 0) -> None:
-        super().__init__(what)
-        self.key, self.col = key, col
 
 
 def _n_cells(number: int) -> str:
@@ -248,82 +245,19 @@ def _typed(cells: Mapping[str, str], *, keep: str) -> dict[str, Any]:
             value = _json_in(cells[name])
             if type(value) is not kind:
                 wanted = "a whole number" if kind is int else 'JSON such as {"temperature": 1}'
-                raise _BadLine(f"must be {wanted}, not `{cells[name][:40]}`", key=name)
+                raise BadLine(f"must be {wanted}, not `{cells[name][:40]}`", key=name)
             keys[name] = value
     if str(keys.get("references")).startswith("[") and keep != "references":
         keys["references"] = _json_in(cells["references"])
         if keys["references"] is None:
             what = 'must be a path, an address, or a JSON list such as ["a.png", "b.png"]'
-            raise _BadLine(what, key="references")
+            raise BadLine(what, key="references")
     return keys
 
 
 def _json_in(cell: str) -> Any:
     """The JSON in a cell, as strictly read as a line of .jsonl; None where it is none."""
     try:
-        return _value(cell.encode())
-    except _BadLine:
+        return value_in(cell.encode())
+    except BadLine:
         return None
-
-
-def _object(line: bytes) -> dict[str, Any]:
-    """The JSON object in ``line``, as strictly read as :func:`_value` does."""
-    value = _value(line)
-    if not isinstance(value, dict):
-        raise _BadLine(f"must be an object, such as {_EXAMPLE}")
-    return value
-
-
-def _value(line: bytes) -> Any:
-    """The JSON in ``line``, strictly: no repeated key, no NaN, all of it can be kept."""
-    if _is_deep(line):
-        raise _BadLine(f"nested more than {_MOST_DEPTH} levels deep")
-    try:
-        value = _JSON.decode(line.decode())
-        orjson.dumps(value)  # refuses lone surrogates and more than 64 bits
-    except UnicodeDecodeError as bad:
-        raise _BadLine(_not_utf8(bad)) from None
-    except json.JSONDecodeError as bad:
-        what = f"not JSON: {bad.msg}; every line is an object, such as {_EXAMPLE}"
-        raise _BadLine(what, col=bad.colno) from None
-    except ValueError:
-        raise _BadLine("not JSON: a number has too many digits") from None
-    except orjson.JSONEncodeError as bad:
-        is_number = "Integer" in str(bad)
-        what = "a number of more than 64 bits: put it in quotes" if is_number else _HALF
-        raise _BadLine(f"cannot be kept: {what}") from None
-    return value
-
-
-def _is_deep(line: bytes) -> bool:
-    """Whether brackets outside of quotes are nested too deeply, be it JSON or not."""
-    if line.count(b"[") + line.count(b"{") <= _MOST_DEPTH:
-        return False
-    depth = 0
-    for bracket in _BRACKETS.finditer(_QUOTED.sub(b"", line)):
-        depth += 1 if bracket[0] in b"[{" else -1
-        if depth > _MOST_DEPTH:
-            return True
-    return False
-
-
-def _not_utf8(bad: UnicodeDecodeError) -> str:
-    return f"byte {bad.start + 1} is not UTF-8: save the file as UTF-8"
-
-
-def _unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    keys = dict(pairs)
-    if len(keys) < len(pairs):
-        repeated = Counter(name for name, _ in pairs).most_common(1)[0][0]
-        raise _BadLine("is given twice: keep one", key=repeated)
-    return keys
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if math.isfinite(value):
-        return value
-    raise _BadLine(f"{text} is no number that JSON can hold")
-
-
-_JSON = json.JSONDecoder(object_pairs_hook=_unrepeated, parse_constant=_finite, parse_float=_finite)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from pipeline.errors import DiskTrouble
-from pipeline.store import live, lock, opening, prompts, recovery, status
+from pipeline.store import dataset, live, lock, opening, prompts, recovery, status
 from pipeline.store.attempts import PROMPT_CHARACTERS, Attempt
 from pipeline.store.ballast import Ballast
 from pipeline.store.choice import Chosen, choose
@@ -20,7 +20,7 @@ from pipeline.store.durable import Calls, Disk, Durability, trouble
 from pipeline.store.journal import Journal
 from pipeline.store.ledger import Ledger
 from pipeline.store.manifest import MANIFEST, Manifest
-from pipeline.store.metadata import METADATA, metadata_of
+from pipeline.store.metadata import METADATA
 from pipeline.store.part import FilePart
 from pipeline.store.pasts import Pasts
 from pipeline.store.trail import Trail
@@ -181,6 +181,10 @@ class Folder:
         """Keep a copy of the prompts; see :func:`pipeline.store.prompts.keep`."""
         prompts.keep(self._disk, seen_from=seen_from, file=file, read=read)
 
+    def keep_survey(self, pieces: Iterable[bytes]) -> None:
+        """Keep what was seen of the rows; see :func:`pipeline.store.prompts.read_survey`."""
+        self._disk.write_whole(prompts.SURVEY, pieces)
+
     def note_plan(
         self,
         *,
@@ -208,6 +212,13 @@ class Folder:
         """Attempts of all runs that may have been billed for nothing."""
         return self.ledger.maybe_billed + len(self._journal.attempts.maybe_billed())
 
+    @property
+    def n_unwanted(self) -> int:
+        """How many ids of the manifest the run before did not want any more."""
+        with trouble(f"reading {self.root}"):
+            wanted = status.read_wanted(self._disk)
+        return len(wanted.unwanted) if wanted else 0
+
     def standing(self) -> status.Standing:
         """How the folder stands now, with everything kept that was given to ``keep``."""
         self.finish()
@@ -220,8 +231,7 @@ class Folder:
         with trouble(f"reading {self.root}"):
             is_there = self._disk.has(METADATA)
         if self._is_metadata_old or not is_there:
-            rows = metadata_of(self._manifest, self.ledger.offsets_of_made())
-            self._disk.write_whole(METADATA, rows)
+            dataset.write(self._disk, self._manifest, self.ledger)
             self._is_metadata_old = False
 
     def chosen(self, *, whys: Collection[str] = (), ids: Collection[str] = ()) -> Chosen:

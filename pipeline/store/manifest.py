@@ -46,6 +46,16 @@ class Manifest:
         """Close the file."""
         self._log.close()
 
+    @property
+    def fd(self) -> int:
+        """The open file."""
+        return self._log.fd
+
+    @property
+    def size(self) -> int:
+        """Bytes of its lines."""
+        return self._log.size
+
     def append(self, lines: Sequence[bytes]) -> None:
         r"""Make lines, ``\n`` included, last, all or none; returning is the acknowledgement."""
         offset = self._log.size

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from pipeline.store.durable import STATE, Disk, trouble
 if TYPE_CHECKING:
     from typing import BinaryIO
 
+SURVEY = f"{STATE}/survey"
 _NOTE = f"{STATE}/source.json"
 _PIECE_BYTES = 1 << 20
 
@@ -63,6 +64,13 @@ def copy_of(root: Path, file: str) -> Path | None:
         return None
     copy = root / source.copy
     return copy if copy.is_file() else None
+
+
+def read_survey(root: Path) -> bytes:
+    """What a run saw of the rows and left in the folder at ``root``; nothing where none is read."""
+    with suppress(OSError), closing(Disk(root)) as disk:
+        return disk.read(SURVEY) or b""
+    return b""
 
 
 def keep(disk: Disk, *, seen_from: str, file: str | None = None, read: Path | None = None) -> None:

@@ -10,9 +10,9 @@ import pytest
 from pipeline.app.jobfile import load_job
 from pipeline.app.plan import bill_of
 from pipeline.app.prices import Prices
-from pipeline.core.model import Task
-from pipeline.core.prices import Price
+from pipeline.core.prices import Ask, Price, models_in
 from pipeline.core.simulation import FaultRule, Simulation
+from pipeline.job.kinds import Kind
 from pipeline.view.plan import price_text
 
 if TYPE_CHECKING:
@@ -189,13 +189,13 @@ def test_replies_seen_widen_the_bill_and_are_told_of(desk: Desk) -> None:
     desk.provider("https://nobody.invalid", OWN)
     job = load_job(str(desk.folder / "job.yaml"))
     seen = {"simulator/painter": (0.04, 0.041), "another": (1.0, 2.0)}
-    tasks = [Task(id=n, index=0, sample=0, prompt=n, model="simulator/painter") for n in "ab"]
-    bill = bill_of([tasks[0], None, tasks[1]], Prices(job, {}, seen=seen), job)
+    kinds = {Kind(models=("simulator/painter",), priced=Ask(prompt_bytes=1)): 2}
+    bill = bill_of(kinds, Prices(job, {}, seen=seen), job)
     assert (bill.n_tasks, bill.unknown) == (2, 0)
     assert price_text(bill) == "$0.08-$0.082 (the profile's prices; dearest reply seen $0.041)"
     desk.provider("https://nobody.invalid")
     job = load_job(str(desk.folder / "job.yaml"))
-    bill = bill_of(tasks, Prices(job, {}, seen=seen), job)
+    bill = bill_of(kinds, Prices(job, {}, seen=seen), job)
     assert price_text(bill) == "$0.08-$0.082 (dearest reply seen $0.041)"
 
 
@@ -205,11 +205,8 @@ def test_the_price_of_a_request_is_unknown_where_a_model_it_falls_back_on_has_no
     desk.job("[a]", base_url="https://nobody.invalid")
     desk.provider("https://nobody.invalid", OWN)
     prices = Prices(load_job(str(desk.folder / "job.yaml")), {})
-    task = Task(id="i", index=0, sample=0, prompt="a", model=GEMINI)
-    both = prices.of(replace(task, params={"models": ["simulator/painter"]}))
+    both = prices.of_models([GEMINI, *models_in({"models": ["simulator/painter"]})])
     assert both == Price(low_usd=0.039, high_usd=0.04, source="the profile's prices")
-    assert prices.of(replace(task, params={"models": ["who/ever"]})) is None
-    assert prices.of_models([GEMINI, "simulator/painter"]) == both
     assert prices.of_models([GEMINI, "who/ever"]) is None
     assert prices.of_models([]) is None
 

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.job.job import Overrides
 from pipeline.job.load import load_job
-from pipeline.job.plan import tasks
 from pipeline.job.sources import rows
 from pipeline.job.survey import survey
+from pipeline.job.tasks import tasks
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pipeline.core.model import Task
     from pipeline.job.job import Job
-    from pipeline.job.plan import Survey
+    from pipeline.job.tasks import Read, Survey
 
 
 def load(
@@ -27,11 +27,16 @@ def load(
     return load_job(path, overrides=Overrides(**over), environ=environ or {})
 
 
+def reading(job: Job) -> Read:
+    """Ways through the rows of the job."""
+    return lambda n_passed=0: rows(job.prompts, n_passed=n_passed)
+
+
 def surveyed(job: Job) -> Survey:
     """The first pass over the job's plan."""
-    return survey(job, lambda: rows(job.prompts))
+    return survey(job, reading(job))
 
 
 def planned(job: Job) -> list[Task]:
     """Every task of the job's plan."""
-    return list(tasks(job, surveyed(job), lambda: rows(job.prompts)))
+    return list(tasks(job, surveyed(job), reading(job)))

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jobs import load, planned, surveyed
+from jobs import load, planned, reading, surveyed
 from pipeline.core.model import Keep
 from pipeline.errors import BadJob
-from pipeline.job.plan import tasks
-from pipeline.job.sources import rows
+from pipeline.job.repeats import number_of
+from pipeline.job.tasks import tasks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -240,6 +240,16 @@ def test_a_path_by_a_column_is_looked_at_row_by_row(tmp_path: Path) -> None:
     assert surveyed(load(tmp_path, text % "{{style}}-{{slug}}")).n_tasks == 2
 
 
+def test_a_request_that_is_asked_for_again_gets_no_file_and_takes_none(tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text("prompt,style\na,oil\na,ink\nb,ink\na,\n")
+    text = "prompts: {file: p.csv}\noutput: {path: '{{style}}'}\n"
+    assert surveyed(load(tmp_path, text)).n_tasks == 2
+    (tmp_path / "p.jsonl").write_text('{"prompt":"a","style":"oil"}\n{"prompt":"a"}\n')
+    for path in ("{{style}}", "{{id}}-{{style}}"):
+        again = f"prompts: {{file: p.jsonl}}\noutput: {{path: '{path}'}}\n"
+        assert surveyed(load(tmp_path, again)).n_tasks == 1
+
+
 def test_a_row_without_a_model_is_one_fault_however_many_cells_it_has(tmp_path: Path) -> None:
     (tmp_path / "p.csv").write_text("prompt,model\na,\nb,\nc,m\n")
     text = "prompts: {file: p.csv}\nprovider: local\nmatrix: {a: [1, 2, 3]}\n"
@@ -258,7 +268,9 @@ def test_a_row_may_name_the_model_where_nobody_else_does(tmp_path: Path) -> None
     assert surveyed(load(tmp_path, text + "matrix: {model: [x]}\n")).n_tasks == 2
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     st.lists(st.sampled_from("abcd"), min_size=1, max_size=6),
     st.lists(st.sampled_from(["x", "y", "z"]), min_size=1, max_size=4),
@@ -276,9 +288,34 @@ def test_survey_and_tasks_agree_and_no_task_comes_twice(
     assert len({task.id for task in plan}) == len(plan) == survey.n_wanted
     assert survey.n_tasks == len(set(prompts)) * len(set(axis)) * samples
     assert survey.n_tasks + survey.n_repeated == len(prompts) * len(axis) * samples
-    whole = list(tasks(job, dataclasses.replace(survey, n_wanted=10**6), lambda: rows(job.prompts)))
+    without_limit = dataclasses.replace(survey, n_wanted=10**6)
+    whole = list(tasks(job, without_limit, reading(job)))
     assert whole[: len(plan)] == plan
     assert tuple(whole[:5]) == survey.first
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.lists(st.sampled_from("abcde"), min_size=1, max_size=8),
+    st.sampled_from(["", "matrix: {s: [x, y]}\n", "matrix: {s: [x, y], exclude: [{s: x}]}\n"]),
+    st.sampled_from(["txt", "csv", "jsonl"]),
+    st.none() | st.integers(0, 9),
+)
+def test_tasks_may_begin_anywhere(
+    tmp_path: Path, prompts: list[str], matrix: str, kind: str, limit: int | None
+) -> None:
+    lines = {"txt": prompts, "csv": ["prompt", *prompts]}
+    lines["jsonl"] = [f'{{"prompt":"{one}"}}' for one in prompts]
+    (tmp_path / f"p.{kind}").write_text("\n".join(lines[kind]) + "\n\n")
+    text = f"prompts: {{file: p.{kind}}}\n{matrix}template: '{{{{prompt}}}}"
+    job = load(tmp_path, text + ("{{s}}'\n" if matrix else "'\n"), limit=limit)
+    survey = surveyed(job)
+    whole = planned(job)
+    for place in range(len(whole)):
+        start = number_of(place, survey.repeats)
+        assert list(tasks(job, survey, reading(job), start=start)) == whole[place:]
 
 
 def test_an_axis_that_no_template_names_is_told_where_requests_repeat(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ class Painter:
         self._n_images = simulation.images_per_reply
         self._ready: bytes | None = None
         if simulation.images == "prebuilt":
-            self._ready = _data_url(prebuilt_png(simulation.seed, simulation.prebuilt_bytes))
+            self._ready = data_url(prebuilt_png(simulation.seed, simulation.prebuilt_bytes))
         self._threads = ThreadPoolExecutor(_N_THREADS, thread_name_prefix="painter")
 
     def __enter__(self) -> Self:
@@ -49,8 +49,9 @@ class Painter:
     def _paint(self, asked: Asked) -> tuple[bytes, ...]:
         n_images = asked.n_images or self._n_images
         seeds = [number_of("picture", self._seed, asked.key, n) for n in range(n_images)]
-        return tuple(_data_url(picture(seed, asked.prompt, asked.size)) for seed in seeds)
+        return tuple(data_url(picture(seed, asked.prompt, asked.size)) for seed in seeds)
 
 
-def _data_url(png: bytes) -> bytes:
+def data_url(png: bytes) -> bytes:
+    """A PNG as a data URL."""
     return b"data:image/png;base64," + pybase64.b64encode(png)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from aiohttp import web
 from pipeline.core.simulation import flaws_of
 from pipeline.errors import BadUsage
 from pipeline.provider.simulator.catalog import catalog
+from pipeline.provider.simulator.cheap import listening_cheaply
 from pipeline.provider.simulator.delivery import response_of
 from pipeline.provider.simulator.desk import Desk
 from pipeline.provider.simulator.faults import error_head
@@ -22,7 +23,7 @@ from pipeline.provider.simulator.shapes import IMAGES, OPENROUTER_IMAGES
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from pipeline.core.simulation import Simulation
 
@@ -62,6 +63,9 @@ async def serve(
 
     ``port`` 0 takes a free one. Raises BadUsage where the settings have flaws or the port is taken.
     """
+    if simulation.cheap:
+        await _serve_cheaply(simulation, (host, port), started, until)
+        return
     async with listening(simulation, host=host, port=port) as server:
         started(server.port)
         await until.wait()
@@ -72,9 +76,7 @@ async def listening(
     simulation: Simulation, *, host: str = "127.0.0.1", port: int = 0
 ) -> AsyncIterator[Listening]:
     """A running server for as long as the context lasts. Raises as ``serve`` does."""
-    flaws = flaws_of(simulation)
-    if flaws:
-        raise BadUsage("\n".join(f"simulator.{flaw}" for flaw in flaws))
+    _refuse_flaws(simulation)
     with Painter(simulation) as painter:
         desk = Desk(simulation, painter)
         runner = web.AppRunner(
@@ -91,10 +93,36 @@ async def listening(
             await runner.cleanup()
 
 
-async def _open(runner: web.AppRunner, host: str, port: int) -> None:
-    site = web.TCPSite(runner, host, port, backlog=_BACKLOG)
+async def _serve_cheaply(
+    simulation: Simulation,
+    address: tuple[str, int],
+    started: Callable[[int], None],
+    until: asyncio.Event,
+) -> None:
+    _refuse_flaws(simulation)
+    with _closed_means_bad_usage(*address):
+        server = await listening_cheaply(simulation, *address, backlog=_BACKLOG)
     try:
-        await site.start()
+        started(server.sockets[0].getsockname()[1])
+        await until.wait()
+    finally:
+        server.close()
+
+
+def _refuse_flaws(simulation: Simulation) -> None:
+    if flaws := flaws_of(simulation):
+        raise BadUsage("\n".join(f"simulator.{flaw}" for flaw in flaws))
+
+
+async def _open(runner: web.AppRunner, host: str, port: int) -> None:
+    with _closed_means_bad_usage(host, port):
+        await web.TCPSite(runner, host, port, backlog=_BACKLOG).start()
+
+
+@contextmanager
+def _closed_means_bad_usage(host: str, port: int) -> Iterator[None]:
+    try:
+        yield
     except OverflowError as error:
         raise BadUsage(f"port {port} does not exist; choose one from 1 to 65535") from error
     except OSError as error:
