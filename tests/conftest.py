@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from beside import in_a_thread
 from commands import Desk
+from hypothesis import settings
 from leaks import leaks_below
 
 from pipeline.provider.simulator.server import listening
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
     from pipeline.core.simulation import Simulation
     from pipeline.provider.simulator.server import Listening
+
+settings.register_profile("by no clock", deadline=None)
+settings.load_profile("by no clock")
 
 
 class Address(str):

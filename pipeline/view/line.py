@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pipeline.view.hold import Flight, lane_object, run_text, run_words, widest
-from pipeline.view.wording import clock, duration, money, rate
+from pipeline.view.wording import clock, duration, money, rate, short_rate
 
 if TYPE_CHECKING:
     from pipeline.view.tally import Tally
@@ -22,7 +22,7 @@ def live_words(tally: Tally, now: float, *, n_columns: int) -> str:
         (f"made {tally.made_in_all}/{tally.wanted}", 8),
         (f"failed {failed}", 5 if failed else 1),
         (f"in flight {tally.in_flight}", 2),
-        (rate(tally.images_per_s(now)).replace(" images", ""), 6),
+        (short_rate(tally.images_per_s(now)), 6),
         (run_words(tally.lanes, _flight(tally, now)), 7),
         (f"ETA {'?' if eta_s is None else clock(eta_s)}", 4),
         (money(tally.cost_usd), 3),

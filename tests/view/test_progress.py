@@ -51,7 +51,8 @@ def test_off_a_terminal_it_is_a_plain_line_every_30_s() -> None:
     assert "\r" not in told
     assert "\x1b" not in told
     assert told.splitlines()[0] == (
-        "made 1027 of 1632, failed 2, 0 in flight, 54.0 images/min, 10 min 24 s to go, $1.20"
+        "made 1027 of 1632, failed 2, 0 in flight, 0.90 images/s (54.0 a minute),"
+        " 10 min 24 s to go, $1.20"
     )
 
 

@@ -65,7 +65,7 @@ def test_a_run_with_failures_retries_and_an_earlier_run() -> None:
         "tried again 1: throttled 1\n"
         "cost $3.20 and 3 requests of unknown cost ($3.20-$3.32) · $9.60 over all runs"
         " · maybe billed 3\n"
-        "39.7 images/min · 2 min 13 s · 92 requests · latency p50 8.0 s, p95 8.0 s\n"
+        "0.66 images/s (39.7 a minute) · 2 min 13 s · 92 requests · latency p50 8.0 s, p95 8.0 s\n"
         "output: outputs/sunsets  (manifest.jsonl, images/)\n"
         "next: imagebatch run jobs/sunsets.yaml --limit 9"
     )

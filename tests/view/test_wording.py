@@ -46,7 +46,7 @@ from pipeline.view.wording import (
         (clock(9), "0:09"),
         (clock(3733), "1:02:13"),
         (rate(12.34), "12.3 images/s"),
-        (rate(0.07), "4.2 images/min"),
+        (rate(0.07), "0.07 images/s (4.2 a minute)"),
         (rate(0), "0.0 images/s"),
         (count(1, "image"), "1 image"),
         (count(1640, "image"), "1,640 images"),
