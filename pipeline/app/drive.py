@@ -11,19 +11,13 @@ from typing import TYPE_CHECKING
 
 from pipeline.app.clock import SystemClock
 from pipeline.app.descriptors import room_for
-from pipeline.app.lanes import (
-    Lane,
-    Means,
-    connected,
-    doubts,
-    overall_gate,
-    overall_limits,
-)
+from pipeline.app.lanes import Lane, Means, connected, doubts, overall_gate
 from pipeline.app.prices import no_price, prices_of, worst_prices
 from pipeline.engine.pool import Pool
 from pipeline.engine.retry import Caps, Retry
 from pipeline.engine.stages import Guards, Stages
 from pipeline.errors import DiskTrouble, Guarded, Interrupted, Misconfigured, Stop
+from pipeline.job import limits
 from pipeline.limit.budget import Budget, Spent
 
 if TYPE_CHECKING:
@@ -153,7 +147,7 @@ class Driver:
         return lanes, self._budget({lane.chosen.name: lane.listed for lane in lanes})
 
     def _n_workers(self) -> int:
-        most = overall_limits(self._run.job).concurrency
+        most = limits.overall(self._run.job).concurrency
         n_useful = most if self._run.n_tasks is None else self._run.n_tasks
         return room_for(min(most, n_useful))
 
@@ -184,14 +178,14 @@ class Driver:
 
     def _new_pool(self, lanes: Sequence[Lane], budget: Budget, n_workers: int) -> Pool:
         job = self._run.job
-        limits, retry = job.limits, job.retry
+        retry = job.retry
         caps = Caps(
             attempts=retry.attempts,
             max_wait_s=retry.max_wait,
             no_image=retry.no_image,
             refused=retry.refused,
             lost=retry.lost,
-            is_throttling_free=limits.adaptive,
+            is_throttling_free=job.limits.adaptive,
         )
         stages = Stages(
             routes=[lane.route for lane in lanes],

@@ -9,6 +9,7 @@ from pipeline.app import catalog
 from pipeline.app.asking import mark_for, provider_for, sayable_for
 from pipeline.engine.routes import Route
 from pipeline.engine.worker import Worker
+from pipeline.job import limits
 from pipeline.job.environment import environment, proxy_for
 from pipeline.limit import lane as limit
 from pipeline.provider.catalog import Catalog
@@ -84,7 +85,7 @@ async def connected(job: Job, chosen: Chosen, means: Means) -> Lane:
     route = Route(
         name=chosen.name,
         attempt=worker.attempt,
-        gate=_gate(profile.limits if job.others else job.limits),
+        gate=_gate(limits.own(job, chosen)),
         serves=sayable_for(profile),
         weight=chosen.weight,
         hedges=profile.hedge,
@@ -92,19 +93,11 @@ async def connected(job: Job, chosen: Chosen, means: Means) -> Lane:
     return Lane(chosen=chosen, route=route, listed=listed)
 
 
-def overall_limits(job: Job) -> LimitsSpec:
-    """The limits of all of a job's providers together; as many at once as they take, if unsaid."""
-    if not job.others or "concurrency" in job.limits.model_fields_set:
-        return job.limits
-    most = sum(chosen.profile.limits.concurrency for chosen in job.pool)
-    return job.limits.model_copy(update={"concurrency": most})
-
-
 def overall_gate(job: Job) -> Gate | None:
     """A gate before all of a job's providers, where there are several: just what the job says."""
     if not job.others:
         return None
-    return _gate(overall_limits(job).model_copy(update={"adaptive": False}))
+    return _gate(limits.overall(job).model_copy(update={"adaptive": False}))
 
 
 def doubts(lanes: Collection[Lane], models: Collection[str]) -> Iterator[str]:
@@ -115,13 +108,13 @@ def doubts(lanes: Collection[Lane], models: Collection[str]) -> Iterator[str]:
             yield from catalog.doubts(lane.listed, [model], lane.chosen)
 
 
-def _gate(limits: LimitsSpec) -> Gate:
+def _gate(given: LimitsSpec) -> Gate:
     return limit.Lane(
         limit.Limits(
-            concurrency=limits.concurrency,
-            requests_per_minute=limits.requests_per_minute,
-            images_per_minute=limits.images_per_minute,
-            is_adaptive=limits.adaptive,
+            concurrency=given.concurrency,
+            requests_per_minute=given.requests_per_minute,
+            images_per_minute=given.images_per_minute,
+            is_adaptive=given.adaptive,
         )
     )
 

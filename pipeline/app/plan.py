@@ -17,11 +17,12 @@ from pipeline.app.prices import prices_of
 from pipeline.app.wanted import Wanted, asked
 from pipeline.core.prices import SEEN, plain_usd
 from pipeline.job.kinds import Kinds
+from pipeline.job.limits import overall, own, per_minute_of_all
 from pipeline.job.naming import Naming
 from pipeline.provider.simulator.fate import faults_of
 from pipeline.provider.simulator.faults import PLAYS
 from pipeline.store.status import read_ledger
-from pipeline.view.plan import Bill, FirstTask, PlanView, plan_json, plan_text
+from pipeline.view.plan import Bill, FirstTask, LanePlan, PlanView, plan_json, plan_text
 
 if TYPE_CHECKING:
     import argparse
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from pipeline.app.prices import Prices
     from pipeline.app.wanted import Counts
     from pipeline.core.simulation import Simulation
-    from pipeline.job.job import Job
+    from pipeline.job.job import Chosen, Job
     from pipeline.job.kinds import Kind
     from pipeline.job.tasks import Survey
 
@@ -110,8 +111,7 @@ def _said(sources: Iterable[str], dearest_usd: float | None) -> str:
 
 def _view(job: Job, plan: Survey, counts: Counts) -> PlanView:
     to_send = counts.to_send
-    limits = job.limits
-    paces = [pace for pace in (limits.requests_per_minute, limits.images_per_minute) if pace]
+    limits, per_minute = overall(job), per_minute_of_all(job)
     name_for = Naming.of(job.path).path_for
     return PlanView(
         job=job.name,
@@ -128,15 +128,27 @@ def _view(job: Job, plan: Survey, counts: Counts) -> PlanView:
         to_send=to_send,
         duplicates=plan.n_repeated,
         duplicates_told=plan.repeated,
-        concurrency=job.limits.concurrency,
+        concurrency=limits.concurrency,
         requests_per_minute=limits.requests_per_minute,
         images_per_minute=limits.images_per_minute,
-        at_the_limits_s=to_send * 60 / min(paces) if paces else None,
+        at_the_limits_s=to_send * 60 / per_minute if per_minute else None,
+        lanes=tuple(_lane(job, chosen) for chosen in job.pool) if job.others else (),
         disk_needed_bytes=to_send * LIKELY_IMAGE_BYTES,
         disk_free_bytes=_free_bytes(Path(job.out)),
         first=tuple(
             FirstTask(prompt=task.prompt, file=name_for(task, 0, "png")) for task in plan.first
         ),
+    )
+
+
+def _lane(job: Job, chosen: Chosen) -> LanePlan:
+    limits = own(job, chosen)
+    return LanePlan(
+        provider=chosen.name,
+        weight=chosen.weight,
+        concurrency=limits.concurrency,
+        requests_per_minute=limits.requests_per_minute,
+        images_per_minute=limits.images_per_minute,
     )
 
 

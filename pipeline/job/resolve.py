@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.core.model import Keep
 from pipeline.job.job import Filed, Job, Listed
+from pipeline.job.limits import tighter
 from pipeline.job.matrix import Matrix
-from pipeline.job.profile_spec import LimitsSpec
 from pipeline.job.rows import Row, row_of
 from pipeline.job.spec import PromptFile, RowSpec
 
@@ -93,21 +93,6 @@ def _streaming(chosen: Chosen, *, wanted: bool | None) -> Chosen:
     return dataclasses.replace(chosen, profile=profile)
 
 
-def tighter(job: LimitsSpec, profile: LimitsSpec) -> LimitsSpec:
-    """Of every limit that either of the two gives, the lower one."""
-    both = (job, profile)
-    given = [limits for limits in both if "concurrency" in limits.model_fields_set]
-    rates = [r for limits in both if (r := limits.requests_per_minute) is not None]
-    images = [r for limits in both if (r := limits.images_per_minute) is not None]
-    says_adaptive = job if "adaptive" in job.model_fields_set else profile
-    return LimitsSpec(
-        concurrency=min((limits.concurrency for limits in given), default=job.concurrency),
-        requests_per_minute=min(rates, default=None),
-        images_per_minute=min(images, default=None),
-        adaptive=says_adaptive.adaptive,
-    )
-
-
 def _prompts(prompts: Prompts, around: Surroundings) -> Listed | Filed:
     if isinstance(prompts, PromptFile):
         is_stdin = prompts.file == "-"
@@ -151,7 +136,7 @@ def as_mapping(job: Job) -> dict[str, Any]:
         "params": dict(job.params) if job.others else {**job.params, "stream": job.profile.stream},
         "keep": job.keep.value,
         "output": {"path": job.path, "durability": job.durability, "verify": job.verify},
-        "limits": job.limits.model_dump(),
+        "limits": job.limits.model_dump(exclude_unset=bool(job.others)),
         "budget": None if job.budget.usd is None else job.budget.model_dump(),
         "retry": job.retry.model_dump(),
         "timeouts": job.timeouts.model_dump(),

@@ -55,6 +55,17 @@ class Bill:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LanePlan:
+    """One of several providers, with the limits of its own."""
+
+    provider: str
+    weight: float
+    concurrency: int
+    requests_per_minute: float | None
+    images_per_minute: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlanView:
     """Everything ``plan`` tells.
 
@@ -62,7 +73,8 @@ class PlanView:
     and those of the failed that may succeed. ``axes``: name and size of each matrix axis.
     ``duplicates``: tasks folded into an earlier one, ``duplicates_told`` the same in words.
     ``at_the_limits_s``: the shortest time the job's own limits allow for ``to_send``, ``bill`` what
-    they may cost. ``first``: the next to be sent, those of the plan where none is.
+    they may cost. ``first``: the next to be sent, those of the plan where none is. ``lanes``: of
+    several providers each one.
     """
 
     job: str
@@ -87,6 +99,7 @@ class PlanView:
     first: tuple[FirstTask, ...]
     bill: Bill | None = None
     images_per_minute: float | None = None
+    lanes: tuple[LanePlan, ...] = ()
 
     @property
     def failed(self) -> int:
@@ -115,6 +128,7 @@ def plan_json(plan: PlanView) -> dict[str, Any]:
     told["axes"] = dict(plan.axes)
     told["failed_by_why"] = dict(plan.failed_by_why)
     told["first"] = [asdict(one) for one in plan.first]
+    told["lanes"] = [asdict(one) for one in plan.lanes]
     del told["bill"]
     counted = {"failed": plan.failed, "disk_lacks_bytes": plan.disk_lacks_bytes}
     return {"event": "plan", **told, **counted, **_prices(plan.bill)}
@@ -162,7 +176,9 @@ def _lines(plan: PlanView, style: Style) -> Iterator[str]:
     if plan.duplicates:
         told = plan.duplicates_told or f"{count(plan.duplicates, 'duplicate')} folded"
         yield style(printable(told), "yellow")
-    yield _limits(plan)
+    least = "" if plan.at_the_limits_s is None else f": at least {duration(plan.at_the_limits_s)}"
+    yield f"to send: {count(plan.to_send, 'request')}, {_limits(plan)}{least}"
+    yield from map(_lane, plan.lanes)
     if plan.bill:
         yield f"price: {printable(price_text(plan.bill))}"
     yield from _disk(plan, style)
@@ -184,14 +200,18 @@ def _shape(plan: PlanView) -> str:
     return " x ".join(factors)
 
 
-def _limits(plan: PlanView) -> str:
+def _limits(plan: PlanView | LanePlan) -> str:
     limits = f"{plan.concurrency:,} at once"
     if plan.requests_per_minute is not None:
         limits += f", {plan.requests_per_minute:,g} requests a minute"
     if plan.images_per_minute is not None:
         limits += f", {plan.images_per_minute:,g} images a minute"
-    least = "" if plan.at_the_limits_s is None else f": at least {duration(plan.at_the_limits_s)}"
-    return f"to send: {count(plan.to_send, 'request')}, {limits}{least}"
+    return limits
+
+
+def _lane(lane: LanePlan) -> str:
+    weight = "" if lane.weight == 1 else f", weight {lane.weight:g}"
+    return f"  {printable(lane.provider)}: {_limits(lane)}{weight}"
 
 
 def _disk(plan: PlanView, style: Style) -> Iterator[str]:

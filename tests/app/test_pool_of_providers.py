@@ -11,6 +11,7 @@ import pytest
 from commands import check_whole
 
 from pipeline.core.simulation import FaultRule, Simulation
+from pipeline.job.limits import overall
 from pipeline.job.load import freeze, load_job
 
 if TYPE_CHECKING:
@@ -53,6 +54,23 @@ def test_all_serve_and_the_manifest_says_who_did(desk: Desk, provider: Serving) 
         assert desk.run("run", "job.yaml").code == 0
         assert sum(one.bill()["requests"] for one in servers.values()) == 60
     check_whole(desk.out)
+
+
+def test_the_plan_names_the_limits_of_each_and_of_all(desk: Desk) -> None:
+    for name, limits in (("a", "{concurrency: 8, requests_per_minute: 30}"), ("b", "{}")):
+        desk.write(f"{name}.yaml", f"base_url: http://127.0.0.1:9\nmodel: m\nlimits: {limits}\n")
+    desk.write(
+        "job.yaml", "provider: [./a.yaml, {profile: ./b.yaml, weight: 2}]\nprompts: [cat, dog]\n"
+    )
+    plan = desk.run("plan", "job.yaml", "--json").summary
+    assert [(one["provider"], one["concurrency"], one["weight"]) for one in plan["lanes"]] == [
+        ("a", 8, 1.0),
+        ("b", 64, 2.0),
+    ]
+    assert (plan["concurrency"], plan["at_the_limits_s"]) == (72, None)
+    told = desk.run("plan", "job.yaml", "--set", "limits.requests_per_minute=6").out
+    assert "2 requests, 72 at once, 6 requests a minute: at least 20.0 s\n" in told
+    assert "  a: 8 at once, 30 requests a minute\n  b: 64 at once, weight 2\n" in told
 
 
 def test_one_whose_key_is_revoked_in_the_middle_leaves_its_work_to_the_others(
@@ -130,6 +148,7 @@ def test_a_pool_survives_freezing(desk: Desk, provider: Serving) -> None:
     desk.write("frozen/job.yaml", freeze(job))
     again = load_job("frozen/job.yaml")
     assert again.pool == job.pool
+    assert overall(again).concurrency == overall(job).concurrency == 128
 
 
 @pytest.mark.parametrize(

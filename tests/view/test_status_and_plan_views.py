@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ import pytest
 from telling import lane
 
 from pipeline.core.ports import HeldBy
-from pipeline.view.plan import Bill, FirstTask, PlanView, plan_json, plan_text, price_text
+from pipeline.view.plan import Bill, FirstTask, LanePlan, PlanView, plan_json, plan_text, price_text
 from pipeline.view.status import status_json, status_text
 
 if TYPE_CHECKING:
@@ -228,6 +228,23 @@ def _plan(**changes: Any) -> PlanView:
         "first": (FirstTask(prompt="a \u202esunset\n" + "x" * 99, file="images/000/a.png"),),
     }
     return PlanView(**(said | changes))
+
+
+def test_the_plan_of_a_pool_names_the_limits_of_each() -> None:
+    knox = LanePlan(
+        provider="knox",
+        weight=2.0,
+        concurrency=8,
+        requests_per_minute=300.0,
+        images_per_minute=None,
+    )
+    mine = replace(knox, provider="mine", weight=1.0, requests_per_minute=None)
+    told = plan_text(_plan(lanes=(knox, mine)))
+    assert "  knox: 8 at once, 300 requests a minute, weight 2\n  mine: 8 at once\n" in told
+    assert [one["provider"] for one in plan_json(_plan(lanes=(knox, mine)))["lanes"]] == [
+        "knox",
+        "mine",
+    ]
 
 
 def test_a_plan() -> None:
