@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long check schema clean
+.PHONY: help demo test test-long check bench schema clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ check: $(VENV)/tests  ## lint, types, and the import rules
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+bench: $(VENV)/tests  ## measure cost, stalls and start, into benchmarks/README.md; hours, on a quiet machine
+	@for one in startup stalls where cost; do $(BIN)/python benchmarks/$$one.py --write || exit; done
 
 schema: $(VENV)/runs  ## write the JSON Schemas anew
 	@$(BIN)/imagebatch schema job > pipeline/schema/job.json
