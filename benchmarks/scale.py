@@ -2,6 +2,7 @@
 
     python benchmarks/scale.py                 # 1,000, 10,000 and 100,000: some five minutes
     python benchmarks/scale.py 1000000         # half an hour and more; needs some 6 GB of disk
+    python benchmarks/scale.py --write         # the same, the table put into benchmarks/README.md
 
 The embedded provider in its cheap mode (a PNG of 256 bytes, at once) is a process of its own, each
 command is another, measured from its start to its exit; `peak` is what the kernel says of it
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -21,14 +23,20 @@ import tempfile
 import time
 import urllib.request
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SIZES = tuple(map(int, sys.argv[1:])) or (1_000, 10_000, 100_000)
+SIZES = tuple(int(one) for one in sys.argv[1:] if one != "--write") or (1_000, 10_000, 100_000)
+README = Path(__file__).parent / "README.md"
+BEGIN, END = "<!-- scale -->\n", "<!-- end of scale -->\n"
 PROFILE = "simulator: {cheap: true, prebuilt_bytes: 256}\n"
+AT_ONCE = 64  # memory is to grow with the tasks alone
+SAID: list[str] = []
 LINE = "A small picture of thing number {}, in the rain\n"
 
 
@@ -41,18 +49,36 @@ class Took:
 
 
 def main() -> None:
-    print("| tasks | what | seconds | first request | CPU s | peak MB | images/s |")
-    print("|---|---|---|---|---|---|---|")
+    say(f"{datetime.now(tz=UTC):%Y-%m-%d}, {machine()}; one run, load {os.getloadavg()[0]:.1f}.\n")
+    say("| tasks | what | seconds | first request | CPU s | peak MB | images/s |")
+    say("|---|---|---|---|---|---|---|")
     for n_tasks in SIZES:
         with tempfile.TemporaryDirectory() as folder, Server(Path(folder)) as server:
             measure(Path(folder), n_tasks, server)
+    if "--write" in sys.argv:
+        before, _, rest = README.read_text().partition(BEGIN)
+        table = "".join(f"{line}\n" for line in SAID)
+        README.write_text(f"{before}{BEGIN}\n{table}\n{END}{rest.partition(END)[2]}")
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
+    SAID.append(line)
+
+
+def machine() -> str:
+    versions = ", ".join(f"{name} {version(name)}" for name in ("aiohttp", "msgspec", "orjson"))
+    system = f"{platform.system()} {platform.release().partition('-')[0]}, {os.cpu_count()} cores"
+    return f"{system}, Python {platform.python_version()}, {versions}"
 
 
 def measure(folder: Path, n_tasks: int, server: Server) -> None:
     job, out, prompts = folder / "job.yaml", folder / "out", folder / "prompts.txt"
     with prompts.open("w") as file:
         file.writelines(map(LINE.format, range(n_tasks)))
-    (folder / "there.yaml").write_text(f"base_url: {server.base_url}\nmodel: m\n")
+    (folder / "there.yaml").write_text(
+        f"base_url: {server.base_url}\nmodel: m\nlimits: {{concurrency: {AT_ONCE}}}\n"
+    )
     job.write_text(
         f"provider: ./there.yaml\noutput: {{dir: {out}, durability: process}}\n"
         "prompts: {file: prompts.txt}\n"
@@ -110,10 +136,9 @@ def command(
 def row(n_tasks: int, what: str, took: Took, n_images: int = 0) -> None:
     first = "" if took.first_s is None else f"{took.first_s:.2f}"
     rate = f"{n_images / took.seconds:.0f}" if n_images > 1 else ""
-    print(
+    say(
         f"| {n_tasks:,} | {what} | {took.seconds:.2f} | {first} | {took.cpu_s:.2f} "
-        f"| {took.peak_mb:.0f} | {rate} |",
-        flush=True,
+        f"| {took.peak_mb:.0f} | {rate} |"
     )
 
 

@@ -17,7 +17,7 @@ from pipeline.core.model import FINAL_WHYS
 from pipeline.errors import BadJob, Fault
 from pipeline.job import memo
 from pipeline.job.kinds import Kind, kind_of
-from pipeline.job.repeats import number_of, texts_of
+from pipeline.job.repeats import ID_BYTES, mixed, number_of, texts_of
 from pipeline.job.sources import rows
 from pipeline.job.survey import survey
 from pipeline.job.tasks import tasks as tasks_of
@@ -27,7 +27,7 @@ from pipeline.store.ledger import DONE_WORDS, AllBut
 from pipeline.store.prompts import read_survey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from pipeline.core.model import Task
@@ -209,9 +209,12 @@ class Wanted:
 
     def _words(self) -> tuple[Counter[str | None], int]:
         """How the wanted tasks stand, and how many of the whole plan the ledger tells of."""
+        if self._is_all_made():
+            self._n_in_front = self._n_wanted
+            return Counter({"made": self._n_wanted}), self._asked.plan.n_tasks
         counts, n_beyond, n_left = Counter[str | None](), 0, self._n_wanted
         self._n_in_front = 0
-        is_front = True
+        is_front, n_held = True, len(self._ledger.ids())
         for ids in self._ids():
             words = self._ledger.words_of(ids)
             if is_front:
@@ -221,11 +224,29 @@ class Wanted:
             counts.update(words[:n_left])
             n_beyond += sum(word is not None for word in words[n_left:])
             n_left = max(0, n_left - len(ids))
+            if counts.total() - counts[None] + n_beyond == n_held:
+                break  # the others are not there
         if self._asked.job.samples > 1:  # which ask a task is of takes a look at the rows
             self._n_in_front = 0
         self._n_in_front = min(self._n_in_front, self._n_wanted)
         del counts[None]
         return counts, counts.total() + n_beyond
+
+    def _is_all_made(self) -> bool:
+        """Whether the folder tells of the whole plan, made, and of nothing else: quickly seen."""
+        plan, held = self._asked.plan, self._ledger.ids()
+        if self._asked.job.samples > 1 or plan.repeats or len(held) != plan.n_tasks:
+            return False
+        if self._ledger.counts().made < len(held):
+            return False
+        texts = iter(held)
+        step = _AT_ONCE * ID_BYTES
+        pieces = (plan.ids[start : start + step] for start in range(0, len(plan.ids), step))
+        try:
+            made = mixed(map(_packed, iter(lambda: list(itertools.islice(texts, _AT_ONCE)), [])))
+        except ValueError:
+            return False
+        return made == mixed(pieces)
 
     def _counts_of(self, words: Counter[str | None]) -> Counts:
         owed = self._n_wanted - words.total()
@@ -264,6 +285,13 @@ class Wanted:
     def _asks(self) -> Iterator[Ask]:
         asked = self._asked
         return unrepeated(asked.job, asked.plan, asked.read, advice=asked.advice)
+
+
+def _packed(ids: Sequence[str]) -> bytes:
+    """Ids in binary; raises ValueError where they are none of ours."""
+    if {ID_BYTES * 2} != set(map(len, ids)):
+        raise ValueError("another's id")
+    return bytes.fromhex("".join(ids))
 
 
 def _unwanted(

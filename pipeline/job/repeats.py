@@ -5,10 +5,12 @@ from __future__ import annotations
 import struct
 from array import array
 from bisect import bisect_left
+from functools import reduce
+from operator import xor
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 Buffer = bytes | bytearray | memoryview
 
@@ -60,6 +62,19 @@ def number_of(place: int, repeats: Sequence[int]) -> int:
             break
         place += 1
     return place
+
+
+def mixed(pieces: Iterable[Buffer]) -> int:
+    """One number for a set of ids, in whatever order they stand in ``pieces``.
+
+    Two sets of equal size that have it in common are the same set, as sure as two requests with
+    one id are the same request.
+    """
+    total, n_bytes = 0, 0
+    for piece in pieces:
+        total ^= int.from_bytes(piece)
+        n_bytes = max(n_bytes, len(piece))
+    return reduce(xor, (int.from_bytes(one) for (one,) in _each(total.to_bytes(n_bytes))), 0)
 
 
 def _met_before(ids: Buffer) -> set[bytes]:

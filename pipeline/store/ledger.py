@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from itertools import accumulate, groupby, islice
 from operator import attrgetter
+from sys import intern
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -22,12 +23,11 @@ if TYPE_CHECKING:
     from pipeline.store.gist import Gist
 
 _MADE = "made"
-_WORDS = (_MADE, *map(str, Why))
+_WHYS = (*map(str, Why),)
 DONE_WORDS: frozenset[str | None] = frozenset({_MADE, *FINAL_WHYS})
 """What a run does not ask for again: made, or failed for good."""
 
 _AT_ONCE = 256  # lines
-_PLACES = 1 << 16  # for words, in the number that tells of an id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,14 +85,14 @@ class AllBut:
 class Told(msgspec.Struct, frozen=True, kw_only=True):
     """What a ledger says of the stretch of the manifest it heard, fit to go between processes.
 
-    ``ids`` with their ``states`` (array of 64 bit) and ``words`` to read those by; ``forgotten``:
+    ``ids`` with their ``states`` (array of 64 bit), and of the failed the ``whys``; ``forgotten``:
     ids that were displaced in that stretch. ``latencies_s``: array of 32-bit floats. The rest as in
     :class:`Ledger`.
     """
 
     ids: list[str]
     states: bytes
-    words: list[str]
+    whys: dict[str, str]
     forgotten: list[str]
     latencies_s: bytes
     n_lines: int
@@ -106,7 +106,7 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ledger:
-    """What holds of each id: the newest line. Compact: some 155 bytes for each id.
+    """What holds of each id: the newest line. Some 155 bytes for each, 60 more where it failed.
 
     A made task whose files a later line moved out of its way holds no more: it is owed again.
     Money adds up over all lines, since it was spent in each. ``replies_usd``: by model the least
@@ -116,9 +116,10 @@ class Ledger:
 
     def __init__(self) -> None:
         """Empty; :meth:`note` fills it."""
-        self._states: dict[str, int] = {}  # id -> offset of its newest line, its word's place
-        self._words: list[str] = list(_WORDS)
-        self._places = {word: place for place, word in enumerate(self._words)}
+        self._states: dict[
+            str, int
+        ] = {}  # id -> offset of its newest line, of a failed one ~offset
+        self._whys: dict[str, str] = {}  # of the failed
         self._forgotten: dict[str, None] = {}
         self.n_lines = 0
         self.n_images = 0
@@ -154,8 +155,8 @@ class Ledger:
         """What it says, for the ledger of the lines before: see :meth:`go_on_with`."""
         return Told(
             ids=list(self._states),
-            states=array("Q", self._states.values()).tobytes(),
-            words=self._words,
+            states=array("q", self._states.values()).tobytes(),
+            whys=self._whys,
             forgotten=list(self._forgotten),
             latencies_s=self.latencies_s.tobytes(),
             n_lines=self.n_lines,
@@ -171,12 +172,10 @@ class Ledger:
     def go_on_with(self, told: Told) -> None:
         """Take in the lines that follow, by what a ledger of theirs alone tells."""
         self._forget(told.forgotten)
-        places = [self._place_of(word) for word in told.words]
-        states = array("Q", told.states)
-        if places != list(range(len(places))):
-            moved = (one - one % _PLACES + places[one % _PLACES] for one in states)
-            states = array("Q", moved)
-        self._states.update(zip(told.ids, states, strict=True))
+        for task_id in told.ids if self._whys else ():
+            self._whys.pop(task_id, None)
+        self._whys.update(told.whys)
+        self._states.update(zip(told.ids, array("q", told.states), strict=True))
         self.latencies_s.frombytes(told.latencies_s)
         self.n_lines += told.n_lines
         self.n_images += told.n_images
@@ -196,14 +195,12 @@ class Ledger:
 
     def word_of(self, task_id: str) -> str | None:
         """``made``, why it failed, or None where no line tells of it."""
-        state = self._states.get(task_id)
-        return None if state is None else self._words[state % _PLACES]
+        return self.words_of([task_id])[0]
 
     def words_of(self, task_ids: Iterable[str]) -> list[str | None]:
         """Of each what :meth:`word_of` says: quicker for many."""
-        words = self._words
-        states = map(self._states.get, task_ids)
-        return [None if one is None else words[one % _PLACES] for one in states]
+        states, whys = self._states, self._whys
+        return [whys.get(one, _MADE) if one in states else None for one in task_ids]
 
     def ids(self) -> AbstractSet[str]:
         """Every id that holds."""
@@ -211,68 +208,74 @@ class Ledger:
 
     def counts(self, *, without: Iterable[str] | AllBut = ()) -> Counts:
         """How many are made and failed; ``without``: ids that are not wanted any more."""
-        states = self._states
         if isinstance(without, AllBut):
-            n_by_place = Counter(states[one] % _PLACES for one in without.ids if one in states)
+            words = Counter(self.words_of(without.ids))
         else:
-            now = tuple(states.values())  # another thread may note a line
-            n_by_place = Counter(map((_PLACES - 1).__and__, now))
-            n_by_place.subtract(states[one] % _PLACES for one in without if one in states)
-        n_made = n_by_place.pop(0, 0)
-        by_why = ((self._words[place], n) for place, n in n_by_place.most_common() if n)
-        return Counts(made=n_made, failed_by_why=dict(by_why))
+            words = Counter[str | None](
+                tuple(self._whys.values())
+            )  # another thread may note a line
+            words[_MADE] = len(self._states) - words.total()
+            words.subtract(self.words_of(without))
+        del words[None]
+        n_made = words.pop(_MADE, 0)
+        return Counts(
+            made=n_made, failed_by_why={str(why): n for why, n in words.most_common() if n}
+        )
 
     def offset_of(self, task_id: str) -> int | None:
         """Where the newest line of a task starts, None where no line tells of it."""
         state = self._states.get(task_id)
-        return None if state is None else state // _PLACES
+        return ~state if state is not None and state < 0 else state
 
     def offset_of_made(self, task_id: str) -> int | None:
         """Where the newest line of a made task starts, None where it is not made."""
         state = self._states.get(task_id)
-        return None if state is None or state % _PLACES else state // _PLACES
+        return None if state is None or state < 0 else state
 
     def offsets_of_made(self) -> array[int]:
         """Where the newest lines of the made start, the id seen first first."""
         states = tuple(self._states.values())  # as it is now: another thread may note a line
-        return array("Q", (state // _PLACES for state in states if not state % _PLACES))
+        return array("Q", (state for state in states if state >= 0))
 
     def offsets_of_failed(self, whys: Collection[str] = ()) -> array[int]:
         """Where the newest lines of those that failed, for one of ``whys`` if any, start."""
-        asked = {
-            place for place, word in enumerate(self._words) if place and (not whys or word in whys)
-        }
-        return array(
-            "Q", (state // _PLACES for state in self._states.values() if state % _PLACES in asked)
-        )
+        failed = tuple(self._whys.items())
+        return array("Q", (~self._states[one] for one, why in failed if not whys or why in whys))
 
     def check_whys(self, whys: Iterable[str]) -> None:
         """Raise :class:`BadUsage` for a word that is no why, listing what is there."""
         for why in whys:
-            if why not in self._words[1:]:
+            if why not in (known := dict.fromkeys((*_WHYS, *self._whys.values()))):
                 there = ", ".join(f"{one} {n}" for one, n in self.counts().failed_by_why.items())
                 raise BadUsage(
                     f"--why {why}: no such reason; failed here: {there or 'nothing'}"
-                    f" (reasons are {', '.join(self._words[1:])})"
+                    f" (reasons are {', '.join(known)})"
                 )
 
     def _forget(self, task_ids: Iterable[str]) -> None:
         for task_id in task_ids:
             self._forgotten[task_id] = None
             self._states.pop(task_id, None)
+            self._whys.pop(task_id, None)
 
     def _hold(self, offset: int, gists: Sequence[Gist], lines: Sequence[bytes]) -> int:
         """Note which line holds of each id; returns where the last of them ends."""
         *offsets, end = accumulate(map(len, lines[: len(gists)]), initial=offset)
         if all(gist.status == _MADE and not gist.orphaned for gist in gists):
-            held = [start * _PLACES for start in offsets]
-            self._states.update(zip([gist.id for gist in gists], held, strict=True))
+            ids = [gist.id for gist in gists]
+            self._states.update(zip(ids, offsets, strict=True))
+            for task_id in ids if self._whys else ():
+                self._whys.pop(task_id, None)
             return end
         for gist, start in zip(gists, offsets, strict=True):
             if gist.orphaned:
                 self._forget([one.id for one in gist.orphaned if one.id is not None])
-            place = 0 if gist.status == _MADE else self._place_of(str(gist.why))
-            self._states[gist.id] = start * _PLACES + place
+            if gist.status == _MADE:
+                self._states[gist.id] = start
+                self._whys.pop(gist.id, None)
+            else:
+                self._whys[gist.id] = intern(str(gist.why))
+                self._states[gist.id] = ~start
         return end
 
     def _add_up(self, gists: Sequence[Gist]) -> None:
@@ -313,12 +316,6 @@ class Ledger:
         lowest, highest = range_usd
         low, high = self.replies_usd.get(model, range_usd)
         self.replies_usd[model] = min(low, lowest), max(high, highest)
-
-    def _place_of(self, word: str) -> int:
-        place = self._places.setdefault(word, len(self._words))
-        if place == len(self._words):
-            self._words.append(word)  # a why that a later version wrote
-        return place
 
 
 def _unpriced(gist: Gist) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -99,6 +100,32 @@ def test_what_is_owed_is_what_a_look_at_every_task_finds(
     assert (
         Counter({(k.models[0], k.priced.prompt_bytes): n for k, n in of_kinds.items()}) == plainly
     )
+
+
+def test_as_many_made_tasks_as_are_wanted_may_be_others(tmp_path: Path) -> None:
+    folders = []
+    for prompts in (["a", "b"], ["a", "c"]):
+        with asked(_job(tmp_path, "", prompts), print) as wish:
+            folders.append(list(tasks(wish.job, wish.plan, wish.read)))
+    job = _job(tmp_path, "", ["a", "b"])
+    for made in folders:
+        ledger = Ledger()
+        for task in made[::-1]:
+            _note(ledger, task, None)
+        with asked(job, print) as wish:
+            wanted = Wanted(wish, ledger)
+            owed = [task.prompt for task in wanted.owed() if task]
+        others = {task.id for task in made if task.prompt == "c"}
+        assert owed == (["b"] if others else [])
+        assert {task.id for task in made if task.id in wanted.unwanted} == others
+        assert len(wanted.unwanted) == len(others)
+    ledger = Ledger()
+    for task in (folders[0][0], replace(folders[0][1], id="from elsewhere")):
+        _note(ledger, task, None)
+    with asked(job, print) as wish:
+        unwanted = Wanted(wish, ledger).unwanted
+    assert len(unwanted) == 1
+    assert "from elsewhere" in unwanted
 
 
 def _remembering(job: Job) -> Asked:

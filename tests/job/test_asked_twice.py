@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.job.repeats import ID_BYTES, first_of, number_of, repeats_in, texts_of
+from pipeline.job.repeats import ID_BYTES, first_of, mixed, number_of, repeats_in, texts_of
+
+if TYPE_CHECKING:
+    import random
 
 _IDS = st.lists(st.integers(0, 40).map(lambda n: n.to_bytes(ID_BYTES, "big")), max_size=80)
 
@@ -39,3 +44,17 @@ def test_texts_are_the_ids_without_repeats_and_numbers_lead_back(ids: list[bytes
 def test_texts_come_some_thousands_at_a_time() -> None:
     ids = b"".join(n.to_bytes(10, "big") for n in range(10_000))
     assert [len(some) for some in texts_of(ids, [3, 5000])] == [4095, 4095, 1808]
+
+
+@settings(deadline=None)
+@given(st.sets(st.binary(min_size=10, max_size=10), max_size=40), st.randoms(), st.integers(1, 9))
+def test_a_set_of_ids_has_one_number_in_whatever_order(
+    ids: set[bytes], rng: random.Random, n_each: int
+) -> None:
+    there, number = list(ids), mixed([b"".join(ids)])
+    rng.shuffle(there)
+    pieces = [b"".join(there[at : at + n_each]) for at in range(0, len(there), n_each)]
+    assert mixed(pieces) == number
+    for one in there:
+        other = bytes([one[0] ^ 1]) + one[1:]
+        assert mixed([*pieces, one, other]) != number
