@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 CAPS = Caps(attempts=6, max_wait_s=60, no_image=2, refused=1, lost=6, is_throttling_free=True)
 CALM = Guards(failures_in_a_row=10**9, grace_s=60)
+TOTAL_S = 600.0
+"""After how long a job gives up a request, where it says nothing else."""
 ONE_WAY_S, JITTER_S = 0.02, 0.002
 """How long a request is on its way, and the mean of what the network adds to that."""
 
@@ -142,7 +144,10 @@ class _World:
             self.n_twice += self.out[task.index] > 0
             self.out[task.index] += 1
             try:
-                return self._result(await self._met(turnstile))
+                async with asyncio.timeout(TOTAL_S):
+                    return self._result(await self._met(turnstile))
+            except TimeoutError:
+                return Failure(why=Why.LOST, is_maybe_billed=True)
             finally:
                 self.out[task.index] -= 1
 

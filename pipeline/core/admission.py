@@ -17,7 +17,6 @@ class Ending(Enum):
     OK = "answered"
     REFUSED = "too many requests"
     FAULT = "the endpoint is unwell"
-    DEAD = "this key will not be served again"
     CANCELLED = "ended by us, unheard"
 
 
@@ -36,10 +35,6 @@ class Ticket:
 
 class Gate(Protocol):
     """Admission to one endpoint and key. ``now`` is monotonic seconds, always an argument."""
-
-    @property
-    def due(self) -> float:
-        """When the pace has the next one due: of two that may leave, the earlier may go first."""
 
     @property
     def is_sick(self) -> bool:

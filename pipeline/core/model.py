@@ -262,7 +262,8 @@ class Failure:
     @property
     def is_unbilled_fault(self) -> bool:
         """Whether it is the provider's fault, cost nothing, and leaves the run going."""
-        return self.why.is_the_providers_fault and not self.is_maybe_billed and self.stop is None
+        is_billed = self.is_maybe_billed or self.is_unpriced or bool(self.answer.cost_usd)
+        return self.why.is_the_providers_fault and not is_billed and self.stop is None
 
     @property
     def is_answer(self) -> bool:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from pipeline.engine.errand import Errand
     from pipeline.engine.stages import Guards
 
+LONGEST_REFUSAL_S = 3600.0
+"""Nothing but 429s for longer than this ends the run: a quota of the hour would be back."""
+
 
 class Breaker:
     """Judges what comes back. ``left_out``: the models the run goes on without, and why."""
@@ -28,11 +31,13 @@ class Breaker:
         self._was_ever_answered = False
         self._n_failed_in_a_row = 0
         self._last: deque[bool] = deque(maxlen=WINDOW)
+        self._refused_since: float | None = None
         self.left_out: dict[str, Failure] = {}
 
     def brought_images(self) -> None:
         """The provider is there."""
         self._was_ever_answered = True
+        self._refused_since = None
 
     def leaves_out(self, errand: Errand, failure: Failure) -> bool:
         """Whether the run goes on without this errand's model, from now on or already."""
@@ -57,6 +62,20 @@ class Breaker:
         if failure.retry_after_s and failure.retry_after_s > LONGEST_HINT_S:
             until = self._clock.utc_in(failure.retry_after_s)
             return Guarded(f"the provider asks to wait until {until}. Run again then")
+        return self._refused_for_long(failure)
+
+    def _refused_for_long(self, failure: Failure) -> Stop | None:
+        """Waiting costs nothing, but where nothing else came for an hour it is no use either."""
+        now = self._clock.now()
+        if failure.why is not Why.THROTTLED:
+            self._refused_since = None
+        elif self._refused_since is None:
+            self._refused_since = now
+        elif now - self._refused_since > LONGEST_REFUSAL_S:
+            return Guarded(
+                "the provider has refused every request (429) for an hour: a quota may be used up."
+                " Run again later"
+            )
         return None
 
     def settled(self, outcome: Outcome) -> Stop | None:

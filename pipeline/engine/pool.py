@@ -153,9 +153,11 @@ class Pool:
                     wait_s = self._routes.wait_of(errand.task, now) or inf
                 elif self._queue.is_empty and self._n_busy:
                     straggler, wait_s = self._tail.straggler(now)
-                    if straggler and (leave := self._leave_for(straggler, now)):
-                        self._n_busy += 1
-                        return straggler, leave
+                    if straggler:
+                        if leave := self._leave_for(straggler, now, is_copy=True):
+                            self._n_busy += 1
+                            return straggler, leave
+                        wait_s = self._routes.wait_of(straggler.task, now, is_copy=True) or inf
                 if self._queue.is_empty and not self._n_busy:
                     return None
                 await (self._change(wait_s) if wait_s > 0 else asyncio.sleep(0))
@@ -176,9 +178,9 @@ class Pool:
             self.stop(stop)
             return None
 
-    def _leave_for(self, errand: Errand, now: float) -> Leave | None:
+    def _leave_for(self, errand: Errand, now: float, *, is_copy: bool = False) -> Leave | None:
         """Leave to send it, where a route is free and what it may cost is there to be spent."""
-        route = self._routes.choose(errand.task, now)
+        route = self._routes.choose(errand.task, now, is_copy=is_copy)
         if route is None or not self._is_affordable(errand.task):
             return None
         return self._routes.leave(route, now)

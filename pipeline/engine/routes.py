@@ -68,15 +68,19 @@ class Routes:
         """Seconds until a request may leave on any of them; inf: only after one comes back."""
         return self._least_wait(self._open, now)
 
-    def wait_of(self, task: Task, now: float) -> float:
+    def wait_of(self, task: Task, now: float, *, is_copy: bool = False) -> float:
         """Seconds until a request for this task may leave."""
-        return self._least_wait(self._serving(task), now)
+        return self._least_wait(self._serving(task, is_copy=is_copy), now)
 
-    def choose(self, task: Task, now: float) -> Route | None:
-        """The route for a task that may leave now, None where it has to wait."""
+    def choose(self, task: Task, now: float, *, is_copy: bool = False) -> Route | None:
+        """The route for a task that may leave now, None where it has to wait.
+
+        ``is_copy``: the task is out already; only where it costs nothing to call it back.
+        """
         if self._overall_wait(now) > 0:
             return None
-        free = [route for route in self._serving(task) if route.gate.wait(now) <= 0]
+        serving = self._serving(task, is_copy=is_copy)
+        free = [route for route in serving if route.gate.wait(now) <= 0]
         return min(free, key=lambda route: self._n_out[route] / route.weight, default=None)
 
     def leave(self, route: Route, now: float) -> Leave:
@@ -147,11 +151,13 @@ class Routes:
         self._closed_for.add((route, task.model))
         return self.serve(task)
 
-    def _serving(self, task: Task) -> list[Route]:
+    def _serving(self, task: Task, *, is_copy: bool = False) -> list[Route]:
         return [
             route
             for route in self._open
-            if (route, task.model) not in self._closed_for and route.serves(task)
+            if (route, task.model) not in self._closed_for
+            and route.serves(task)
+            and (route.hedges or not is_copy)
         ]
 
     def _least_wait(self, routes: Sequence[Route], now: float) -> float:
@@ -163,11 +169,16 @@ class Routes:
 
 
 def ending_of(result: Got | Failure | None) -> Ending:
-    """What a gate is told; an attempt that was cancelled tells nothing against the endpoint."""
+    """What a gate is told; an attempt that was cancelled tells nothing against the endpoint.
+
+    Nor does an answer about a key or a model. An overload with a hint is a limit by another name.
+    """
     if result is None:
         return Ending.CANCELLED
     if not isinstance(result, Failure):
         return Ending.OK
-    if result.why is Why.THROTTLED:
+    is_overload = result.why is Why.OVERLOADED and result.retry_after_s is not None
+    if result.why is Why.THROTTLED or is_overload:
         return Ending.REFUSED
-    return Ending.FAULT if result.why.is_the_providers_fault else Ending.OK
+    is_well = result.stop is not None or not result.why.is_the_providers_fault
+    return Ending.OK if is_well else Ending.FAULT

@@ -2,6 +2,7 @@
 
 A refusal at a number in flight that nobody got away with yet makes it a suspect. Three in a row at
 the same number, give or take one, are proof enough; one that was let in at that number clears it.
+Two refusals below what was found so are proof that it was none.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pipeline.core.admission import Ticket
 
-PROOF = 3
+PROOF, DISPROOF = 3, 2
 UNREFUSED_S = 1.0
 """Refusals come back fast: what is out for longer was let in."""
 
@@ -23,12 +24,13 @@ _SPEAKS_OF_IT = re.compile(r"concurren|in.flight|simultaneous|parallel|at once",
 class Crowd:
     """Gathers the evidence."""
 
-    __slots__ = ("_most", "_most_at", "_n_refusals", "_suspect", "_untried")
+    __slots__ = ("_most", "_most_at", "_n_below", "_n_refusals", "_suspect", "_untried")
 
     def __init__(self) -> None:
         """Nothing is suspected."""
         self._suspect = 0
         self._n_refusals = 0
+        self._n_below: int | None = None
         self._most, self._most_at = 0, 0.0
         self._untried: Ticket | None = None
 
@@ -41,6 +43,11 @@ class Crowd:
     def is_proven(self) -> bool:
         """Whether the last refusal was proof enough, none of them having said a word."""
         return self._n_refusals == PROOF
+
+    @property
+    def is_disproven(self) -> bool:
+        """Whether the last refusal showed that what was found without a word is no limit."""
+        return self._n_below == DISPROOF
 
     def leave(self, ticket: Ticket) -> None:
         """One leaves; a number in flight that was never let in before is put to the test."""
@@ -61,8 +68,10 @@ class Crowd:
         if self._untried and self._untried.number >= ticket.number:
             self._untried = None
         if label and _SPEAKS_OF_IT.search(label):
-            self._suspect, self._n_refusals = 0, 0
+            self._suspect, self._n_refusals, self._n_below = 0, 0, None
             return max(1, n - 1)
+        if self._n_below is not None:
+            self._n_below += 1
         if n <= self._most or n < 2:
             self._suspect, self._n_refusals = 0, 0
             return None
@@ -72,4 +81,5 @@ class Crowd:
         self._suspect = min(self._suspect, n)
         if not self.is_proven:
             return None
+        self._n_below = 0
         return max(self._most, self._suspect - 1)

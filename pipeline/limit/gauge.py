@@ -42,12 +42,11 @@ class _Mark(NamedTuple):
 class Gauge:
     """Counts what leaves and what is refused."""
 
-    __slots__ = ("_is_marked", "_marks", "_n_let_in", "_n_refused", "_recent")
+    __slots__ = ("_is_marked", "_marks", "_n_left", "_n_let_in", "_n_refused", "_recent")
 
     def __init__(self) -> None:
         """Nothing has left yet."""
-        self._n_let_in = 0
-        self._n_refused = 0
+        self._n_left = self._n_let_in = self._n_refused = 0
         self._marks: deque[_Mark] = deque()
         self._is_marked = False
         self._recent: deque[float] = deque(maxlen=_RECENT)
@@ -56,6 +55,7 @@ class Gauge:
         """One leaves."""
         if not self._marks:
             self._marks.append(_Mark(now, 0))
+        self._n_left += 1
         self._recent.append(now)
 
     def refused(self, number: int) -> None:
@@ -66,7 +66,7 @@ class Gauge:
     def restart(self, now: float) -> None:
         """What was before says nothing any more."""
         self._marks.clear()
-        self._marks.append(_Mark(now, self._n_let_in))
+        self._marks.append(_Mark(now, self._n_left - self._n_refused))
         self._is_marked = False
 
     def recent(self) -> float:

@@ -59,10 +59,14 @@ class Imagery:
         if ticket.left_at >= self._refused_at:
             self._pace.shift((n_images - ticket.n_images) / (self._per_s * self._share))
 
-    def refused(self, left_at: float) -> None:
+    def refused(self, left_at: float) -> bool:
         """The provider refuses what should have been let in: its account is empty, so is ours.
 
-        What left before brought what it brought, and need not be put right any more.
+        What left before brought what it brought, and need not be put right any more. False where
+        the margin is as wide as it gets: then it is not about images.
         """
+        if self._share * _NARROWER < _NARROWEST:
+            return False
         self._refused_at = left_at
-        self._share = max(_NARROWEST, self._share * _NARROWER)
+        self._share *= _NARROWER
+        return True

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.core.admission import Ending, Ticket
 from pipeline.core.ports import HeldBy, Hold
+from pipeline.limit.chance import Chance
 from pipeline.limit.cooldown import Cooldown
 from pipeline.limit.crowd import Crowd
 from pipeline.limit.gauge import Gauge
@@ -43,7 +44,7 @@ class Limits:
 
 
 class Lane:
-    """Implements the Gate port. ``is_dead``: its key will not be served again."""
+    """Implements the Gate port."""
 
     def __init__(self, limits: Limits) -> None:
         """Nothing has left yet."""
@@ -56,17 +57,12 @@ class Lane:
         self._health = Health()
         self._gauge = Gauge()
         self._crowd = Crowd()
+        self._chance = Chance()
         self._n_left = 0
         self._n_in_flight = 0
         self._left_at = -inf
         self._is_bound = False
         self._is_bound_by_images = False
-        self.is_dead = False
-
-    @property
-    def due(self) -> float:
-        """When the pace has the next one due."""
-        return max(self._pace.due, self._imagery.due)
 
     @property
     def pace_per_s(self) -> float:
@@ -80,9 +76,9 @@ class Lane:
 
     def wait(self, now: float) -> float:
         """Seconds until the next may leave: 0 = go, inf = only after one comes back, or never."""
-        if self._n_in_flight >= self._window.size or self.is_dead:
+        if self._n_in_flight >= self._window.size:
             return inf
-        return max(0.0, self.due - now, self._cooldown.wait(now), self._health.wait(now))
+        return max(0.0, self._due - now, self._cooldown.wait(now), self._health.wait(now))
 
     def leave(self, now: float) -> Ticket:
         """One leaves now; only after ``wait(now)`` said 0."""
@@ -115,7 +111,6 @@ class Lane:
     ) -> None:
         """One came back, with what it met; see the port."""
         self._n_in_flight -= 1
-        self.is_dead |= what is Ending.DEAD
         if limit and self._is_adaptive:
             may_raise = what is not Ending.REFUSED
             self._rate.told(limit.per_minute, left_at=ticket.left_at, may_raise=may_raise)
@@ -128,6 +123,11 @@ class Lane:
         elif what is Ending.FAULT and self._is_adaptive:
             self._health.fault(now, left_at=ticket.left_at)
         self._imagery.back(ticket, n_images if what is Ending.OK else 0)
+
+    @property
+    def _due(self) -> float:
+        """When the paces have the next one due."""
+        return max(self._pace.due, self._imagery.due)
 
     def holding(self, now: float) -> Hold:
         """What holds the next one back now, and the limits as they are now."""
@@ -150,8 +150,6 @@ class Lane:
 
     def _held_by(self, now: float) -> tuple[HeldBy, float | None]:
         """What holds, and seconds until it ends, where that is known."""
-        if self.is_dead:
-            return HeldBy.SICK, None
         if self.is_sick:
             return HeldBy.SICK, self._health.wait(now)
         if wait_s := self._cooldown.wait(now):
@@ -159,7 +157,7 @@ class Lane:
         if self._n_in_flight >= self._window.size:
             return HeldBy.WINDOW, None
         if self._is_due_soon(now) or self._imagery.due > now:
-            return HeldBy.PACE, max(0.0, self.due - now)
+            return HeldBy.PACE, max(0.0, self._due - now)
         return HeldBy.NOTHING, None
 
     def _is_due_soon(self, now: float) -> bool:
@@ -193,9 +191,7 @@ class Lane:
             return
         if most := self._shown_window(ticket, label):
             self._window.settle(most, now)
-        elif self._is_bound_by_images:
-            self._imagery.refused(ticket.left_at)
-        else:
+        elif not (self._is_bound_by_images and self._imagery.refused(ticket.left_at)):
             self._slow_down(now, has_hint=hint_s is not None)
 
     @property
@@ -214,6 +210,8 @@ class Lane:
             self._rate.keep()
         elif self._crowd.is_proven:
             self._rate.restore()
+        elif self._crowd.is_disproven:
+            self._window.lift()
         return most
 
     def _slow_down(self, now: float, *, has_hint: bool) -> None:
@@ -222,4 +220,8 @@ class Lane:
             now, opens_at=cooldown.until, is_again=cooldown.is_barren, has_hint=has_hint
         )
         pace = rate.value if self._is_bound else min(rate.value, self._gauge.recent())
+        if pace_before := self._chance.refused(reading, pace):
+            rate.resume(pace_before)
+            self._gauge.restart(cooldown.until)
+            return
         rate.refused(reading, pace=pace, waited_s=cooldown.until - cooldown.since)

@@ -34,6 +34,7 @@ _DOUBLING_S, _FASTEST_DOUBLING_S = 1.4, 0.1
 _REST_S, _LONGEST_REST_S, _LONGEST_PENANCE_S = 15.0, 24.0, 150.0
 _PENANCE = 6  # a wait buys so many times its length of rest
 _LONG_WAIT_S = 2.0
+_MANY = 24
 _SAME_AVERAGE, _SAME_PACE, _OTHER_PACE = 0.08, 0.05, 0.12
 _SURE_MARGIN, _SPACED_MARGIN, _FEW_MARGIN = 0.99, 0.94, 0.85
 _NARROW, _WIDE, _FALLEN = 1.1, 1.5, 0.8
@@ -77,7 +78,6 @@ class Rate:
 
     __slots__ = (
         "_base",
-        "_before",
         "_doubling_s",
         "_felt_s",
         "_first",
@@ -113,7 +113,7 @@ class Rate:
         self._kind = _Kind.UNKNOWN
         self._met: deque[_Met] = deque(maxlen=6)
         self._first = _Met(self.value, self.value)
-        self._before = self._base = self.value
+        self._base = self.value
         self._peak = inf
         self._felt_s = 0.0
         self._rest = Rest(_REST_S, _LONGEST_REST_S)
@@ -144,8 +144,9 @@ class Rate:
         self._heard = per_minute
         self._told = min(per_minute, self._own or inf)
         self.most = min(MARGIN * per_minute / 60, self._own_most)
-        self.value = self.most if may_raise else min(self.value, self.most)
-        self.is_measured = self._starts = False
+        if self.value > self.most or (may_raise and not self.is_measured):
+            self.value = self._base = self.most
+        self._starts = False
 
     def answered(self, latency_s: float) -> None:
         """An answer took so long: the sooner they come, the sooner a start can go on."""
@@ -166,7 +167,12 @@ class Rate:
     def restore(self) -> None:
         """They were not."""
         value, self._starts = self._kept
-        self.value = self._base = max(self.value, value)
+        self.resume(value)
+
+    def resume(self, value: float) -> None:
+        """Back to that pace, as if nothing had been measured: it was not to blame."""
+        self.value = self._base = max(self.value, min(value, self.most))
+        self._first = _Met(self.value, self.value)
         self.is_measured = False
         self._met.clear()
         self._kind = _Kind.UNKNOWN
@@ -179,13 +185,13 @@ class Rate:
         """
         average = self._average(reading)
         if not reading.is_again:
-            self._first, self._before = _Met(average, pace), self.value
+            self._first = _Met(average, pace)
             self._judge(reading)
         met = _Met(average, self._first.pace)
         value, is_found = self._between(met, reading, waited_s)
         if not reading.is_again and not reading.is_few:
             self._met.append(met)
-        self.value = max(LEAST_PER_S, min(value, MARGIN * met.pace, self._before))
+        self.value = min(max(LEAST_PER_S, min(value, MARGIN * met.pace)), self.value)
         self.is_measured, self._starts = True, False
         self._base, self._felt_s = self.value, 0.0
         self._peak = inf if is_found else met.pace
@@ -217,17 +223,27 @@ class Rate:
 
     def _between(self, met: _Met, reading: Reading, waited_s: float) -> tuple[float, bool]:
         """Where to settle, and whether the limit is found there, or has yet to be tried."""
-        average, pace = met
+        pace = met.pace
         if reading.is_nothing and self._kind is _Kind.UNKNOWN:
             return max(pace / 2, MARGIN * reading.long), False
         if waited_s > _LONG_WAIT_S:
             margin = MARGIN if reading.is_again else _SURE_MARGIN  # of a hint, or of guesses
-            return margin * max(average, reading.long), True
+            return margin * self._after_long(met, reading), True
         if self._kind is _Kind.SPACED:
             return _SPACED_MARGIN * pace, True
         if reading.is_few:
             return _FEW_MARGIN * pace, False
         return self._middle(met)
+
+    def _after_long(self, met: _Met, reading: Reading) -> float:
+        """What was let in, the wait included; half the pace of many, unless that was met before.
+
+        Who asks to wait for longer than its limit takes lets in another average each time.
+        """
+        average = max(met.average, reading.long)
+        is_met_again = any(_is_near(average, one.average, _SAME_AVERAGE) for one in self._met)
+        is_sure = is_met_again or reading.n_let_in < _MANY
+        return average if is_sure else max(average, met.pace / 2)
 
     def _middle(self, met: _Met) -> tuple[float, bool]:
         """The same, where what was met is much to go by."""

@@ -43,6 +43,11 @@ class Window:
         if self.size == self.most:
             self._found = inf
 
+    def lift(self) -> None:
+        """What was found was none."""
+        self.size = self.most
+        self._found = inf
+
     def settle(self, n_in_flight: int, now: float) -> None:
         """So many were let in, and no more."""
         self.size = max(1, min(n_in_flight, self.most))

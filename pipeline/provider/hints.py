@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+LONGEST_S = 366 * 86_400.0
+"""No hint is longer: beyond the year 9999 there are no dates to tell it by."""
+
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:([\d.]+)s)?(?:([\d.]+)ms)?")
 _PLAIN = str | int | float
 _NAMES_OF_RESET = ("x-ratelimit-reset-requests", "x-ratelimit-reset", "ratelimit-reset")
@@ -43,7 +46,7 @@ def wait_asked_for(
         *(_reset(lower.get(name, ""), here) for name in _NAMES_OF_RESET),
     ):
         if seconds is not None and seconds > 0:
-            return seconds
+            return min(seconds, LONGEST_S)
     return None
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import random
 from math import inf
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from pipeline.core.admission import Ending
 from pipeline.core.model import RateLimit
 from pipeline.core.ports import HeldBy, Hold
 from pipeline.limit.cooldown import LONGEST_COOLDOWN_S
+from pipeline.limit.gauge import Gauge
 from pipeline.limit.health import LONGEST_SICKNESS_S
 from pipeline.limit.lane import Lane, Limits
 from pipeline.limit.rate import FIRST_AT_ONCE, FIRST_PER_S, LEAST_PER_S, MARGIN, TOLD
@@ -243,7 +243,94 @@ def test_without_refusals_the_pace_grows_as_fast_as_answers_come() -> None:
     assert now < 3  # 500 at the first pace would be fifty seconds
 
 
-# Sickness and death.
+def test_refusals_that_slowing_down_makes_no_rarer_are_not_about_the_pace() -> None:
+    lane, now, chance = lane_of(), 0.0, random.Random(5)
+    n_left, out = 0, list[Any]()
+    while n_left < 1_000:
+        while out and out[0][0] <= now:
+            lane.back(out.pop(0)[1], now, Ending.OK)
+        wait_s = lane.wait(now)
+        if wait_s > 0:
+            now = min(now + wait_s, out[0][0] if out else inf)
+            continue
+        n_left += 1
+        ticket = lane.leave(now)
+        if chance.random() < 0.1:
+            lane.back(ticket, now, Ending.REFUSED)
+        else:
+            out.append((now + 1.0, ticket))
+    assert now < 3_000  # at the floor it would be 60,000 s
+
+
+def test_a_window_that_refusals_by_chance_seemed_to_show_is_given_up_again() -> None:
+    lane, now, out = lane_of(), 0.0, list[Any]()
+    for _ in range(2):
+        ticket, now = next_leave(lane, now)
+        out.append(ticket)
+    for _ in range(3):
+        ticket, now = next_leave(lane, now)
+        lane.back(ticket, now, Ending.REFUSED)
+    assert lane.holding(now).window == 2
+    lane.back(out.pop(), now, Ending.OK)
+    for _ in range(2):
+        ticket, now = next_leave(lane, now)
+        lane.back(ticket, now, Ending.REFUSED)
+    assert lane.holding(now).window == 100
+
+
+def test_headers_that_take_turns_do_not_make_a_lane_forget_what_it_met() -> None:
+    lane, now, n_refused, tokens = lane_of(), 0.0, 0, 10.0
+    for n in range(1_000):
+        before = now
+        ticket, now = next_leave(lane, now)
+        tokens = min(10.0, tokens + (now - before) * 10)
+        is_in = tokens >= 1
+        tokens -= is_in
+        n_refused += not is_in
+        limit = RateLimit(per_minute=6_000 if n % 2 else 600)
+        lane.back(ticket, now, Ending.OK if is_in else Ending.REFUSED, limit=limit)
+    assert n_refused < 10
+
+
+def test_where_fewer_images_do_not_help_it_is_the_requests_that_are_refused() -> None:
+    lane, now, n_refused, tokens = lane_of(images=600), 0.0, 0, 10.0
+    for _ in range(1_000):
+        before = now
+        ticket, now = next_leave(lane, now)
+        tokens = min(10.0, tokens + (now - before) * 5)
+        is_in = tokens >= 1
+        tokens -= is_in
+        n_refused += not is_in
+        what = Ending.OK if is_in else Ending.REFUSED
+        lane.back(ticket, now, what, retry_after_s=None if is_in else 1.0, n_images=int(is_in))
+    assert n_refused < 30
+
+
+def test_a_refusal_with_a_wait_far_longer_than_the_limit_takes_slows_down_to_half_at_most() -> None:
+    lane, now = lane_of(per_minute=600), 0.0
+    for _ in range(100):
+        ticket, now = next_leave(lane, now)
+        lane.back(ticket, now, Ending.OK)
+    ticket, now = next_leave(lane, now)
+    before = lane.pace_per_s
+    lane.back(ticket, now, Ending.REFUSED, retry_after_s=60.0)
+    assert lane.pace_per_s == pytest.approx(before / 2, rel=0.03)
+
+
+def test_what_was_let_in_before_an_outage_is_not_taken_for_what_came_after() -> None:
+    gauge = Gauge()
+    for n in range(1_000):
+        gauge.leave(n * 0.1)
+    gauge.restart(100.0)
+    for n in range(50):
+        gauge.leave(100 + n * 0.1)
+    gauge.refused(1_050)
+    reading = gauge.read(105.0, opens_at=105.0, is_again=False, has_hint=True)
+    assert reading.n_let_in == 49
+    assert reading.average == pytest.approx(9.8)
+
+
+# Sickness.
 
 
 def downed(lane: Lane) -> float:
@@ -309,13 +396,6 @@ def test_a_request_that_we_ended_tells_nothing() -> None:
     assert not lane.is_sick
 
 
-def test_a_dead_key_is_never_asked_again() -> None:
-    lane = lane_of()
-    lane.back(lane.leave(0.0), 1.0, Ending.DEAD)
-    assert lane.wait(1e9) == inf
-    assert lane.holding(1e9).by is HeldBy.SICK
-
-
 # What holds.
 
 
@@ -348,95 +428,7 @@ def test_a_start_at_a_pace_that_nobody_told_names_none() -> None:
     assert (hold.by, hold.per_minute, hold.is_measured) == (HeldBy.PACE, None, False)
 
 
-# Whatever happens.
-
-MOVES = st.lists(
-    st.tuples(
-        st.floats(0, 5),
-        st.sampled_from(["leave", "leave", "leave", "ok", "refused", "fault", "cancelled"]),
-        st.none() | st.floats(0.01, 30),
-        st.integers(0, 5),
-    ),
-    max_size=120,
-)
-ENDINGS = {
-    "ok": Ending.OK,
-    "refused": Ending.REFUSED,
-    "fault": Ending.FAULT,
-    "cancelled": Ending.CANCELLED,
-}
-
-
-@settings(max_examples=150, deadline=None)
-@given(
-    moves=MOVES,
-    concurrency=st.integers(1, 8),
-    per_minute=st.none() | st.floats(1, 6000),
-    is_adaptive=st.booleans(),
-)
-def test_whatever_happens_the_promises_of_the_lane_hold(
-    moves: list[tuple[float, str, float | None, int]],
-    concurrency: int,
-    per_minute: float | None,
-    *,
-    is_adaptive: bool,
-) -> None:
-    lane = Lane(
-        Limits(concurrency=concurrency, requests_per_minute=per_minute, is_adaptive=is_adaptive)
-    )
-    now, closed_until, longest_s, out = 0.0, 0.0, 0.0, list[Any]()
-    left = list[float]()
-    for step, move, hint_s, which in moves:
-        now += step
-        if move == "leave":
-            wait_s = lane.wait(now)
-            assert wait_s < inf or out
-            if wait_s > 0:
-                continue
-            assert now >= closed_until, "nothing leaves before a hint is over"
-            out.append(lane.leave(now))
-            left.append(now)
-        elif out:
-            ticket = out.pop(which % len(out))
-            told_s = None if move in {"ok", "cancelled"} else hint_s
-            lane.back(ticket, now, ENDINGS[move], retry_after_s=told_s)
-            closed_until = max(closed_until, now + (told_s or 0.0))
-            longest_s = max(longest_s, told_s or 0.0)
-        assert len(out) <= concurrency
-        if per_minute and left:
-            span_s, rate = left[-1] - left[0], per_minute / 60
-            assert len(left) <= span_s * rate * 1.0001 + 1 + 0.06 * rate + 1e-6
-    for ticket in out:
-        lane.back(ticket, now, Ending.OK)
-    wait_s = lane.wait(now + max(60.0 / TOLD, longest_s))
-    assert wait_s <= 1e-6, "with all answers back, one may leave in time"
-
-
-@settings(max_examples=100, deadline=None)
-@given(
-    latencies=st.lists(st.floats(0.01, 3), min_size=5, max_size=60),
-    hints=st.lists(st.none() | st.floats(0.1, 5), min_size=1, max_size=10),
-    every=st.integers(2, 9),
-)
-def test_a_refusal_never_raises_the_pace_and_one_from_before_the_gate_closed_never_moves_it(
-    latencies: list[float], hints: list[float | None], every: int
-) -> None:
-    lane, now, known_at = lane_of(), 0.0, -inf
-    for n, latency_s in enumerate(latencies):
-        ticket, now = next_leave(lane, now)
-        is_refused = n % every == every - 1
-        before = lane.pace_per_s
-        lane.back(
-            ticket,
-            now + latency_s,
-            Ending.REFUSED if is_refused else Ending.OK,
-            retry_after_s=hints[n % len(hints)] if is_refused else None,
-        )
-        if is_refused:
-            assert lane.pace_per_s <= before
-            if ticket.left_at < known_at:
-                assert lane.pace_per_s == before
-            known_at = max(known_at, now + latency_s)
+# In the long run.
 
 
 def test_a_day_of_refusals_overflows_nothing_and_stays_above_the_floor() -> None:

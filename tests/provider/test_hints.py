@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.provider.hints import wait_asked_for
+from pipeline.provider.hints import LONGEST_S, wait_asked_for
 
 NOW = 1_788_220_000.0
 DATE = "Mon, 31 Aug 2026 23:46:40 GMT"  # that very second
@@ -47,3 +47,8 @@ def test_every_notation_is_read(
 def test_a_date_is_read_against_the_servers_own_clock() -> None:
     headers = {"retry-after": "Mon, 31 Aug 2026 23:46:50 GMT", "date": DATE}
     assert wait_asked_for(headers, {}, arrived_at=NOW - 86_400) == pytest.approx(10)
+
+
+@pytest.mark.parametrize("value", ["999999999999", "1e308", "Fri, 31 Dec 9999 23:59:59 GMT"])
+def test_a_hint_from_beyond_the_calendar_is_still_a_time_that_can_be_told(value: str) -> None:
+    assert wait_asked_for({"retry-after": value}, {}, arrived_at=1.8e9) == LONGEST_S
