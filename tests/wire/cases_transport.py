@@ -987,7 +987,7 @@ OPERATION = (
         then=Then(n_requests=2_000, also=leaks_nothing),
         job={
             "samples": 2_000,
-            "limits": {"concurrency": 20},
+            "limits": {"concurrency": 20, "requests_per_minute": 600_000},
             "retry": {"attempts": 1},
             "stop": {"failures_in_a_row": 5_000},
         },
