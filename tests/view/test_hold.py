@@ -67,10 +67,10 @@ NOBODY = Flight(n=0)
         (
             HeldBy.GATE,
             {"until_s": 12.0},
-            "the provider asks to wait 12 s",
-            "the provider asks to wait 12 s",
+            "the provider refused; nothing leaves for 12 s",
+            "the provider refused; nothing leaves for 12 s",
         ),
-        (HeldBy.GATE, {}, "the provider asked for a pause", "the provider asked for a pause"),
+        (HeldBy.GATE, {}, "the provider refused; nothing leaves for a while", "the provider refused; nothing leaves for a while"),
         (
             HeldBy.SICK,
             {"until_s": 4.2},
