@@ -38,8 +38,9 @@ check: $(VENV)/tests  ## lint, types, and the import rules
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: $(VENV)/tests  ## measure cost, stalls and start, into benchmarks/README.md; hours, on a quiet machine
-	@for one in startup stalls where cost; do $(BIN)/python benchmarks/$$one.py --write || exit; done
+bench: $(VENV)/tests  ## measure all that benchmarks/README.md tells; hours, on a quiet machine
+	@for one in startup stalls where makespan 'makespan --http' scale cost; do \
+		set -- $$one; $(BIN)/python benchmarks/$$1.py $$2 --write || exit; done
 
 schema: $(VENV)/runs  ## write the JSON Schemas anew
 	@$(BIN)/imagebatch schema job > pipeline/schema/job.json

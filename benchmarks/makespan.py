@@ -3,6 +3,7 @@
     python benchmarks/makespan.py               # virtual time; some eight minutes
     python benchmarks/makespan.py --http        # six of them over HTTP; a quarter of an hour
     python benchmarks/makespan.py bucket crowd  # only these
+    python benchmarks/makespan.py --write       # the table goes into README.md
 
 The scenarios are those of `pipeline/core/scenarios.py`. In virtual time the engine's own pool and
 lanes are driven against each scenario's turnstile (`race.py`); nothing is waited for. Over HTTP it
@@ -29,12 +30,13 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from race import race
+from report import put
 
 from pipeline.core.scenario import ideal_s, scaled
 from pipeline.core.scenarios import SCENARIOS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from pipeline.core.scenario import Scenario
 
@@ -48,20 +50,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="How close a run comes to the ideal.")
     parser.add_argument("names", nargs="*", metavar="SCENARIO")
     parser.add_argument("--http", action="store_true", help="the whole command, over HTTP")
+    parser.add_argument("--write", action="store_true", help="put the table into README.md")
     parser.add_argument("--seeds", type=int, default=len(SEEDS), help="how many; default: 5")
     arguments = parser.parse_args()
+    seeds = SEEDS[: arguments.seeds]
     if arguments.http:
-        over_http(arguments.names or OVER_HTTP, SEEDS[: min(3, arguments.seeds)])
+        table = over_http(arguments.names or OVER_HTTP, seeds[:3])
     else:
-        in_virtual_time(arguments.names or list(SCENARIOS), SEEDS[: arguments.seeds])
+        table = in_virtual_time(arguments.names or list(SCENARIOS), seeds)
+    lines = []
+    for line in table:
+        print(line, flush=True)
+        lines.append(line)
+    if arguments.write:
+        put("makespan-http" if arguments.http else "makespan", "\n".join(lines))
 
 
-def in_virtual_time(names: Sequence[str], seeds: Sequence[int]) -> None:
-    print("| scenario | what | hedging: ratio | 429 | sent twice | without: ratio | 429 | lost |")
-    print("|---|---|---|---|---|---|---|---|")
+def in_virtual_time(names: Sequence[str], seeds: Sequence[int]) -> Iterator[str]:
+    yield "| scenario | what | hedging: ratio | 429 | sent twice | without: ratio | 429 | lost |"
+    yield "|---|---|---|---|---|---|---|---|"
     with ProcessPoolExecutor() as processes:
-        for row in processes.map(row_of, names, repeat(seeds)):
-            print(row, flush=True)
+        yield from processes.map(row_of, names, repeat(seeds))
 
 
 def row_of(name: str, seeds: Sequence[int]) -> str:
@@ -78,11 +87,9 @@ def row_of(name: str, seeds: Sequence[int]) -> str:
     )
 
 
-def over_http(names: Sequence[str], seeds: Sequence[int]) -> None:
-    print(
-        "| scenario | times as fast | ideal s | over HTTP: s | ratio | 429 | virtual: ratio | 429 |"
-    )
-    print("|---|---|---|---|---|---|---|---|")
+def over_http(names: Sequence[str], seeds: Sequence[int]) -> Iterator[str]:
+    yield "| scenario | times as fast | ideal s | HTTP: s | ratio | 429 | virtual: ratio | 429 |"
+    yield "|---|---|---|---|---|---|---|---|"
     for name in names:
         scale = round(ideal_s(SCENARIOS[name]) / IDEAL_S, 1)
         scenario = scaled(SCENARIOS[name], scale)
@@ -90,12 +97,11 @@ def over_http(names: Sequence[str], seeds: Sequence[int]) -> None:
         met = [played(scenario, scale=scale, seed=seed) for seed in seeds]
         took_s, ideal = median(one["elapsed_s"] for one in met), ideal_s(scenario)
         refused = median(one["refused"] for one in met)
-        print(
+        yield (
             f"| {name} | {scale:g} | {ideal:.1f} | {took_s:.1f} | {took_s / ideal:.2f} "
             f"| {1_000 * refused / scenario.n_tasks:.1f} "
             f"| {median(told.ratio for told in virtual):.2f} "
-            f"| {median(told.refusals_per_thousand for told in virtual):.1f} |",
-            flush=True,
+            f"| {median(told.refusals_per_thousand for told in virtual):.1f} |"
         )
 
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import signal
 import subprocess
 import sys
@@ -23,17 +22,15 @@ import tempfile
 import time
 import urllib.request
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
+
+from report import put
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 SIZES = tuple(int(one) for one in sys.argv[1:] if one != "--write") or (1_000, 10_000, 100_000)
-README = Path(__file__).parent / "README.md"
-BEGIN, END = "<!-- scale -->\n", "<!-- end of scale -->\n"
 PROFILE = "simulator: {cheap: true, prebuilt_bytes: 256}\n"
 AT_ONCE = 64  # memory is to grow with the tasks alone
 SAID: list[str] = []
@@ -49,27 +46,18 @@ class Took:
 
 
 def main() -> None:
-    say(f"{datetime.now(tz=UTC):%Y-%m-%d}, {machine()}; one run, load {os.getloadavg()[0]:.1f}.\n")
     say("| tasks | what | seconds | first request | CPU s | peak MB | images/s |")
     say("|---|---|---|---|---|---|---|")
     for n_tasks in SIZES:
         with tempfile.TemporaryDirectory() as folder, Server(Path(folder)) as server:
             measure(Path(folder), n_tasks, server)
     if "--write" in sys.argv:
-        before, _, rest = README.read_text().partition(BEGIN)
-        table = "".join(f"{line}\n" for line in SAID)
-        README.write_text(f"{before}{BEGIN}\n{table}\n{END}{rest.partition(END)[2]}")
+        put("scale", "\n".join(SAID))
 
 
 def say(line: str) -> None:
     print(line, flush=True)
     SAID.append(line)
-
-
-def machine() -> str:
-    versions = ", ".join(f"{name} {version(name)}" for name in ("aiohttp", "msgspec", "orjson"))
-    system = f"{platform.system()} {platform.release().partition('-')[0]}, {os.cpu_count()} cores"
-    return f"{system}, Python {platform.python_version()}, {versions}"
 
 
 def measure(folder: Path, n_tasks: int, server: Server) -> None:

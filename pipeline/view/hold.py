@@ -169,8 +169,8 @@ def _by_window(hold: Hold, _: Flight) -> str:
 
 def _by_gate(hold: Hold, _: Flight) -> str:
     if hold.until_s is None:
-        return "the provider refused; nothing leaves for a while"
-    return f"the provider refused; nothing leaves for {seconds(hold.until_s)}"
+        return "refused by the provider, waiting"
+    return f"refused by the provider, waiting {seconds(hold.until_s)}"
 
 
 def _sick(hold: Hold, _: Flight) -> str:

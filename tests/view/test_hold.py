@@ -67,10 +67,15 @@ NOBODY = Flight(n=0)
         (
             HeldBy.GATE,
             {"until_s": 12.0},
-            "the provider refused; nothing leaves for 12 s",
-            "the provider refused; nothing leaves for 12 s",
+            "refused by the provider, waiting 12 s",
+            "refused by the provider, waiting 12 s",
         ),
-        (HeldBy.GATE, {}, "the provider refused; nothing leaves for a while", "the provider refused; nothing leaves for a while"),
+        (
+            HeldBy.GATE,
+            {},
+            "refused by the provider, waiting",
+            "refused by the provider, waiting",
+        ),
         (
             HeldBy.SICK,
             {"until_s": 4.2},
