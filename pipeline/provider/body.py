@@ -9,7 +9,7 @@ asks for, lengths, chunks, the end, stays aiohttp's business.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
 from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError
@@ -26,6 +26,7 @@ READ_BYTES = 64 * 1024
 """What a connection reads at once where that is held; aiohttp holds at most three times that."""
 POUR_BYTES = 256 * 1024
 """What it reads at once where nothing is held."""
+_NEEDED = ("read_nowait", "set_read_chunk_size", "at_eof", "is_eof")
 
 
 class Body(Pourable):
@@ -89,9 +90,8 @@ class Body(Pourable):
         aiohttp then closes the connection and tells nobody: who waits goes on waiting, and who
         reads later meets a RuntimeError, "Connection closed.".
         """
-        connection = self._response.connection
-        protocol = connection.protocol if connection else None
-        return protocol is not None and isinstance(protocol.exception(), HttpProcessingError)
+        met = getattr(protocol_of(self._response), "exception", None)
+        return met is not None and isinstance(met(), HttpProcessingError)
 
     def told(self, how: Break) -> Broken:
         """How it broke off, and after how much."""
@@ -99,12 +99,19 @@ class Body(Pourable):
 
     @property
     def _is_pourable(self) -> bool:
-        """Not what is there already, nor what unpacking may blow up within one callback."""
+        """Not what is there already, nor what unpacking may blow up within one callback.
+
+        Nor where aiohttp lacks what pouring takes beyond its documented interface: another version
+        may.
+        """
         connection = self._response.connection
-        transport = connection.transport if connection else None
+        transport = getattr(connection, "transport", None)
         is_packed = self._response.headers.get("content-encoding", "identity") != "identity"
         is_open = transport is not None and not transport.is_closing()
-        return is_open and not is_packed and not self._content.is_eof()
+        has_all = isinstance(protocol_of(self._response), asyncio.Protocol) and all(
+            hasattr(self._content, name) for name in _NEEDED
+        )
+        return has_all and is_open and not is_packed and not self._content.is_eof()
 
     def _count(self, piece: bytes) -> Broken | None:
         self._n_bytes += len(piece)
@@ -147,9 +154,8 @@ class _Pouring(asyncio.Protocol):
         """Wait for the end; None: it came as it should."""
         connection = response.connection
         assert connection
-        assert connection.protocol is not None  # it is falsy while nothing waits in it
         assert connection.transport is not None
-        self._inner = connection.protocol
+        self._inner = protocol_of(response)
         self._transport = connection.transport
         self._deadline = deadline
         self._transport.set_protocol(self)
@@ -245,12 +251,17 @@ class _Carried:
         return True
 
 
+def protocol_of(response: aiohttp.ClientResponse) -> Any:
+    """What takes in the bytes of its connection; None where that is gone, or kept elsewhere."""
+    return getattr(response.connection, "protocol", None)  # falsy while nothing waits in it
+
+
 def hold_little(response: aiohttp.ClientResponse) -> None:
     """Have the connection read no more at once than we want to hold.
 
     asyncio's own measure is 256 KiB, which 256 connections would hold three times over.
     """
-    transport = response.connection.transport if response.connection else None
+    transport = getattr(response.connection, "transport", None)
     if transport is not None:
         _read_at_once(transport, READ_BYTES)
 

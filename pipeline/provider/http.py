@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
@@ -98,7 +98,11 @@ class Http:
         traceback: TracebackType | None,
     ) -> None:
         """Close every connection."""
-        await self._sessions.aclose()
+        # An encrypted transport that was closed twice cannot be asked for anything any more, and
+        # aiohttp, closing its pool, asks each. A run that is over stays well all the same: what is
+        # left open ends with the process.
+        with suppress(AttributeError):
+            await self._sessions.aclose()
 
     def send(self, request: Request) -> AbstractAsyncContextManager[Reply]:
         """``POST`` the request; raises :class:`Broken`, here or while the body is read."""

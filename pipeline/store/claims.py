@@ -38,6 +38,10 @@ class Claim:
     remark: str | None = None
 
 
+class Taken(Exception):
+    """A name is taken; who has it is to be read, which may take a while."""
+
+
 class Claims:
     """Who has which name: on disk by the manifest, and in the batch that is being kept now.
 
@@ -62,13 +66,14 @@ class Claims:
         self._owners: dict[int, int] | None = None  # hash of a name -> offset of the line with it
         self._unwanted: Collection[str] | AllBut | None = None
 
-    def claim(self, task: Task, number: int, extension: str) -> Claim:
+    def claim(self, task: Task, number: int, extension: str, *, is_hasty: bool = False) -> Claim:
         """The name of an image, held until :meth:`settle`; raises :class:`DiskTrouble`.
 
         A path that cannot be filled in, or entered, costs no image: it gets a plain name instead.
+        ``is_hasty``: raise :class:`Taken` rather than look up whose file has the name.
         """
         with trouble(f"naming an image in {self._disk.root}"):
-            claim = self._first_possible(task, number, extension)
+            claim = self._first_possible(task, number, extension, is_hasty=is_hasty)
             self._held.update(dict.fromkeys((claim.name, *claim.in_the_way), task.id))
             self._leaving.update(claim.in_the_way)
             return claim
@@ -87,11 +92,12 @@ class Claims:
         """What is wanted has been noted anew."""
         self._unwanted = None
 
-    def _first_possible(self, task: Task, number: int, extension: str) -> Claim:
+    def _first_possible(self, task: Task, number: int, extension: str, *, is_hasty: bool) -> Claim:
         problem: ValueError | OSError | None = None
         for name_for in (self._path_for, _plain, _plainest):
             try:
-                claim = self._decided(task, name_for(task, number, extension), extension)
+                name = name_for(task, number, extension)
+                claim = self._decided(task, name, extension, is_hasty=is_hasty)
             except ValueError as bad:
                 problem = problem or bad
             except OSError as bad:
@@ -104,11 +110,13 @@ class Claims:
         assert problem
         raise problem
 
-    def _decided(self, task: Task, name: str, extension: str) -> Claim:
+    def _decided(self, task: Task, name: str, extension: str, *, is_hasty: bool) -> Claim:
         holder = self._held.get(name, task.id)
         if holder != task.id:
             return _beside(name, holder, task, extension)
         is_taken = name not in self._leaving and self._disk.has(name)
+        if is_taken and is_hasty:
+            raise Taken
         owner = self._owner_of(name) if is_taken else None
         if owner is None or owner.id == task.id:
             return Claim(name=name, in_the_way=(name,) if is_taken else ())

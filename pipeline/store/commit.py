@@ -3,20 +3,27 @@
 The order is the promise. A part's bytes are synced first, several at a time. Then, one batch after
 the other: the results go into the journal, the parts get their names, the directories are synced,
 the lines go into the manifest. Only then is an outcome acknowledged.
+
+Where nothing is synced there is no sync to share, and handing an outcome to a thread costs more
+than keeping it: it is kept at once, in the caller's thread, unless the disk turns out to be slow or
+there is something to look up first.
 """
 
 from __future__ import annotations
 
 import sys
+import threading
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.model import Keep, Made, Receipt
 from pipeline.errors import DiskTrouble
 from pipeline.store.attempts import Result
+from pipeline.store.claims import Taken
 from pipeline.store.durable import orphan_of
 from pipeline.store.part import FilePart
 from pipeline.store.publication import published
@@ -34,6 +41,10 @@ if TYPE_CHECKING:
 
 MOST_AT_ONCE = 32
 _N_SEALERS = 4
+SLOW_S = 0.02
+"""An outcome that took this long to keep shows a slow disk, a network's perhaps."""
+N_AFTER_SLOW = 256
+"""So many outcomes are then kept in a thread before the disk gets another chance."""
 _EXTENSIONS = {
     "image/png": "png",
     "image/jpeg": "jpg",
@@ -57,24 +68,27 @@ class Books:
 
 
 class Committer:
-    """Makes outcomes last, in threads; the order in which they are given is not kept."""
+    """Makes outcomes last, mostly in threads; the order in which they are given is not kept."""
 
     def __init__(self, books: Books) -> None:
         """``books`` are written by nobody else meanwhile, but for the journal's other lines."""
         self._books = books
         self._waiting: deque[_Entry] = deque()
+        self._n_for_threads = 0
+        self._committing = threading.Lock()
         self._sealers = ThreadPoolExecutor(_N_SEALERS, thread_name_prefix="seal")
         self._keeper = ThreadPoolExecutor(1, thread_name_prefix="keep")
 
     def submit(self, outcome: Outcome) -> Future[Receipt]:
         """Keep an outcome: of several images those its task keeps, the others are discarded.
 
-        The receipt comes once it lasts; else :class:`DiskTrouble`.
+        The receipt comes once it lasts, where nothing is synced mostly at once; else
+        :class:`DiskTrouble` does.
         """
         entry = _Entry(outcome=_only_kept(outcome))
-        if entry.parts and self._books.disk.is_synced:
+        if self._books.disk.is_synced and entry.parts:
             self._sealers.submit(self._seal, entry)
-        else:
+        elif self._books.disk.is_synced or not self._is_done_here(entry):
             self._enqueue(entry)
         return entry.kept
 
@@ -82,6 +96,27 @@ class Committer:
         """Finish what was given."""
         self._sealers.shutdown()
         self._keeper.shutdown()
+
+    def _is_done_here(self, entry: _Entry) -> bool:
+        """Commit it in this thread; False: it is one for the other, and nothing is done yet."""
+        if self._n_for_threads:
+            self._n_for_threads -= 1
+            return False
+        if self._waiting or not self._committing.acquire(blocking=False):
+            return False
+        began = monotonic()
+        try:
+            self._commit([entry], is_hasty=True)
+        except Taken:
+            return False
+        except DiskTrouble as trouble:
+            if not entry.kept.done():
+                entry.kept.set_exception(trouble)
+        finally:
+            self._committing.release()
+        if monotonic() - began > SLOW_S:
+            self._n_for_threads = N_AFTER_SLOW
+        return True
 
     def _seal(self, entry: _Entry) -> None:
         with _told([entry]):
@@ -94,15 +129,17 @@ class Committer:
 
     def _commit_waiting(self) -> None:
         """Commit what waits; nothing, where an earlier turn has done it already."""
-        batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_AT_ONCE))]
-        if batch:
-            with _told(batch):
-                self._commit(batch)
+        with self._committing:
+            n = min(len(self._waiting), MOST_AT_ONCE)
+            batch = [self._waiting.popleft() for _ in range(n)]
+            if batch:
+                with _told(batch):
+                    self._commit(batch)
 
-    def _commit(self, batch: Sequence[_Entry]) -> None:
+    def _commit(self, batch: Sequence[_Entry], *, is_hasty: bool = False) -> None:
         books = self._books
         try:
-            named = [entry for entry in batch if self._has_name(entry)]
+            named = [entry for entry in batch if self._has_name(entry, is_hasty=is_hasty)]
             results = [entry.result for entry in named if entry.parts]
             if results:
                 self._journal(named, results)
@@ -115,11 +152,11 @@ class Committer:
         for entry in named:
             entry.kept.set_result(entry.receipt)
 
-    def _has_name(self, entry: _Entry) -> bool:
+    def _has_name(self, entry: _Entry, *, is_hasty: bool) -> bool:
         """Whether names were found for its images; where not, it alone is told."""
         try:
             entry.seal()
-            self._decide(entry)
+            self._decide(entry, is_hasty=is_hasty)
         except DiskTrouble as trouble:
             entry.kept.set_exception(trouble)
             self._spare(entry)
@@ -141,12 +178,13 @@ class Committer:
             for part in entry.parts:
                 self._books.disk.set_aside(part.name)
 
-    def _decide(self, entry: _Entry) -> None:
+    def _decide(self, entry: _Entry, *, is_hasty: bool) -> None:
         """What its images will be called, what has to make way, and what its line will say."""
         files, orphaned, remarks = [], [], []
         for number, image in enumerate(_images_of(entry.outcome)):
             extension = _EXTENSIONS.get(image.media_type, "bin")
-            claim = self._books.claims.claim(entry.outcome.task, number, extension)
+            task = entry.outcome.task
+            claim = self._books.claims.claim(task, number, extension, is_hasty=is_hasty)
             files.append(claim.name)
             for file in claim.in_the_way:
                 aside = {"file": file, "moved_to": orphan_of(file), "id": claim.displaced}

@@ -147,10 +147,12 @@ class Folder:
         Of several images those the task keeps; the parts of the others are discarded. Cancelling
         does not undo it: a thread finishes what was begun.
         """
+        self._is_metadata_old = True
         keeping = self._committer.submit(outcome)
+        if keeping.done():
+            return keeping.result()
         self._keeping.add(keeping)
         keeping.add_done_callback(self._keeping.discard)
-        self._is_metadata_old = True
         return await asyncio.shield(asyncio.wrap_future(keeping))
 
     async def problem_of(self, image: Image) -> str | None:

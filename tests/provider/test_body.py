@@ -11,7 +11,9 @@ import ssl
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import pytest
+from aiohttp.connector import Connection
 from identity import OF_THIS_MACHINE, server_side
 from scripted import Script, scripted
 
@@ -19,7 +21,7 @@ from pipeline.core.model import Request
 from pipeline.core.ports import Break, Broken
 from pipeline.core.pouring import pour
 from pipeline.errors import DiskTrouble
-from pipeline.provider.body import POUR_BYTES, READ_BYTES, Body
+from pipeline.provider.body import POUR_BYTES, READ_BYTES, Body, protocol_of
 from pipeline.provider.http import Address, Http, Patience
 
 if TYPE_CHECKING:
@@ -294,3 +296,40 @@ async def test_what_the_last_piece_raises_leaves_the_connection_to_the_next() ->
         async with http.send(ASK) as reply:
             await pour(reply.body, pieces.append)
         assert pieces == [b"all"]
+
+
+async def test_a_server_that_goes_on_talking_behind_its_reply_disturbs_no_end() -> None:
+    surplus = Script.whole(LONG).send(b"more\r\n\r\n")
+    for _ in range(4):
+        surplus = surplus.pause(0.03).send(b"and more\r\n\r\n")
+    async with asking(surplus.hang()) as (_, http):
+        pieces: list[bytes] = []
+        async with http.send(ASK) as reply:
+            await pour(reply.body, pieces.append)
+        await asyncio.sleep(0.2)
+    assert b"".join(pieces) == LONG
+
+
+async def test_a_connection_that_is_closed_twice_already_disturbs_no_end() -> None:
+    async with asking(Script.whole(LONG)) as (_, http):
+        async with http.send(ASK) as reply:
+            await anext(reply.body)
+            assert isinstance(reply.body, Body)
+            transport = protocol_of(reply.body._response).transport
+            await pour(reply.body, lambda _: None)
+        transport.close()
+        transport.close()
+
+
+@pytest.mark.parametrize("lacks", ["set_read_chunk_size", "protocol", "transport"])
+async def test_what_another_aiohttp_lacks_is_done_without(
+    lacks: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = aiohttp.StreamReader if lacks == "set_read_chunk_size" else Connection
+    script = Script().stream().chunk(LONG).pause(0.02).chunk(b"the end").last_chunk()
+    async with asking(script) as (_, http), http.send(ASK) as reply:
+        monkeypatch.delattr(owner, lacks)
+        pieces: list[bytes] = []
+        await pour(reply.body, pieces.append)
+        monkeypatch.undo()
+    assert b"".join(pieces) == LONG + b"the end"

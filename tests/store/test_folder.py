@@ -276,14 +276,16 @@ class _Full:
         return os.write(fd, piece)
 
 
+@pytest.mark.parametrize("durability", Durability)
 @pytest.mark.parametrize("n_writes", range(12))
 async def test_wherever_the_disk_fills_up_the_folder_stays_true_and_goes_on_after_room_is_made(
-    tmp_path: Path, n_writes: int
+    tmp_path: Path, n_writes: int, durability: Durability
 ) -> None:
     full = _Full(n_writes)
     acknowledged: list[int] = []
     try:
-        with Folder(tmp_path, terms(), calls=Calls(write=full.write)) as folder:
+        conditions = terms(durability=durability)
+        with Folder(tmp_path, conditions, calls=Calls(write=full.write)) as folder:
             for number in range(4):
                 await keep_made(folder, number)
                 acknowledged.append(number)
