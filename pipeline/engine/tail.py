@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 _MOST_KEPT = 400
 _ENOUGH = 20
-_HOPELESS = 15  # times the median
+HOPELESS = 15
+"""So many times the median a request is waited for."""
 _SLOW, _SLOWEST = 4.0, 1.2  # times the median, times what 95 of 100 stay below
 SHORTEST_TIMEOUT_S = 30.0
 MOST_COPIES = 3
@@ -57,7 +58,7 @@ class Usual:
         """After how long a reply is hopeless; None until enough have come."""
         if len(self._sorted) < _ENOUGH:
             return None
-        return max(SHORTEST_TIMEOUT_S, _HOPELESS * self._quantile(0.5))
+        return max(SHORTEST_TIMEOUT_S, HOPELESS * self._quantile(0.5))
 
     def straggles_after_s(self, n_out: int) -> float | None:
         """From which age a request is a straggler; None as long as nobody can say.
