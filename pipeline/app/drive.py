@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.app.clock import SystemClock
 from pipeline.app.descriptors import room_for
-from pipeline.app.lanes import Lane, Means, connected, doubts, overall_gate
+from pipeline.app.members import Means, Member, connected, doubts, overall_gate
 from pipeline.app.prices import no_price, prices_of, worst_prices
 from pipeline.engine.pool import Pool
 from pipeline.engine.retry import Caps, Retry
@@ -79,14 +79,14 @@ class Driver:
             self._brace(n_workers, loop)
             self._starting = asyncio.current_task()
             try:
-                lanes, budget = await self._connected(stack)
+                members, budget = await self._connected(stack)
             except asyncio.CancelledError:
                 if self._early is None:
                     raise
                 return self._early
             finally:
                 self._starting = None
-            self._pool = self._new_pool(lanes, budget, n_workers)
+            self._pool = self._new_pool(members, budget, n_workers)
             if self._run.max_runtime_s is not None:
                 reason = Guarded(f"--max-runtime is over. {GO_ON}")
                 loop.call_later(self._run.max_runtime_s, self.stop, reason)
@@ -131,7 +131,7 @@ class Driver:
         is_second = self._pool is not None and self._pool.is_interrupted
         self.stop(reason, grace_s=0.0 if is_second else grace_s)
 
-    async def _connected(self, stack: AsyncExitStack) -> tuple[list[Lane], Budget]:
+    async def _connected(self, stack: AsyncExitStack) -> tuple[list[Member], Budget]:
         """Who is asked, and what it may cost; raises where nobody knows what it does cost."""
         run, job = self._run, self._run.job
         means = Means(
@@ -140,11 +140,11 @@ class Driver:
             asks_for_lists=run.doubts is not None,
             problem_of=run.folder.problem_of if job.verify == "decode" else None,
         )
-        lanes = [await connected(job, chosen, means) for chosen in job.pool]
+        members = [await connected(job, chosen, means) for chosen in job.pool]
         if run.doubts is not None:
-            for doubt in doubts(lanes, run.models):
+            for doubt in doubts(members, run.models):
                 run.doubts(doubt)
-        return lanes, self._budget({lane.chosen.name: lane.listed for lane in lanes})
+        return members, self._budget({one.chosen.name: one.listed for one in members})
 
     def _n_workers(self) -> int:
         most = limits.overall(self._run.job).concurrency
@@ -176,7 +176,7 @@ class Driver:
             return None
         return Guarded(budget.reason(min(models, key=budget.worst_usd)))
 
-    def _new_pool(self, lanes: Sequence[Lane], budget: Budget, n_workers: int) -> Pool:
+    def _new_pool(self, members: Sequence[Member], budget: Budget, n_workers: int) -> Pool:
         job = self._run.job
         retry = job.retry
         caps = Caps(
@@ -188,7 +188,7 @@ class Driver:
             is_throttling_free=job.limits.adaptive,
         )
         stages = Stages(
-            routes=[lane.route for lane in lanes],
+            routes=[member.route for member in members],
             overall=overall_gate(job),
             budget=budget,
             retry=Retry(caps, uniform=random.Random().uniform),  # noqa: S311 - jitter, no secret

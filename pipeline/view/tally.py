@@ -92,7 +92,6 @@ class Tally:
         self.in_flight = 0
         self.requests = 0
         self.cost_usd = 0.0
-        self.cost_known = 0
         self.replies_usd: tuple[float, float] | None = None
         self.models: set[str] = set()
         self.untold_made = 0
@@ -199,7 +198,6 @@ class Tally:
         outcome = receipt.outcome
         self._sent_at.pop(outcome.task.id, None)
         self._settled_rate.note(1, now)
-        self.cost_known += outcome.course.cost_usd is not None
         self.untold_failed += outcome.course.n_unpriced
         if not isinstance(outcome, Made):
             self.failed_by_why[str(outcome.why)] += 1

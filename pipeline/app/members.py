@@ -11,7 +11,7 @@ from pipeline.engine.routes import Route
 from pipeline.engine.worker import Worker
 from pipeline.job import limits
 from pipeline.job.environment import environment, proxy_for
-from pipeline.limit import lane as limit
+from pipeline.limit.lane import Lane, Limits
 from pipeline.provider.catalog import Catalog
 from pipeline.provider.http import Address, Http, Patience
 from pipeline.provider.remote import Remote
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lane:
+class Member:
     """One provider, connected; ``listed``: the models it says it has."""
 
     chosen: Chosen
@@ -50,7 +50,7 @@ class Means:
     problem_of: Callable[[Image], Awaitable[str | None]] | None
 
 
-async def connected(job: Job, chosen: Chosen, means: Means) -> Lane:
+async def connected(job: Job, chosen: Chosen, means: Means) -> Member:
     """Open the way to one of the job's providers, for as long as the stack of ``means`` lasts."""
     profile, key = chosen.profile, means.keys.get(chosen.name)
     base_url = profile.base_url or ""
@@ -90,7 +90,7 @@ async def connected(job: Job, chosen: Chosen, means: Means) -> Lane:
         weight=chosen.weight,
         hedges=profile.hedge,
     )
-    return Lane(chosen=chosen, route=route, listed=listed)
+    return Member(chosen=chosen, route=route, listed=listed)
 
 
 def overall_gate(job: Job) -> Gate | None:
@@ -100,17 +100,17 @@ def overall_gate(job: Job) -> Gate | None:
     return _gate(limits.overall(job).model_copy(update={"adaptive": False}))
 
 
-def doubts(lanes: Collection[Lane], models: Collection[str]) -> Iterator[str]:
+def doubts(members: Collection[Member], models: Collection[str]) -> Iterator[str]:
     """What the lists have against ``models`` that not one of them has."""
     for model in models:
-        if all(lane.listed.doubt(model) for lane in lanes):
-            lane = next(iter(lanes))
-            yield from catalog.doubts(lane.listed, [model], lane.chosen)
+        if all(member.listed.doubt(model) for member in members):
+            member = next(iter(members))
+            yield from catalog.doubts(member.listed, [model], member.chosen)
 
 
 def _gate(given: LimitsSpec) -> Gate:
-    return limit.Lane(
-        limit.Limits(
+    return Lane(
+        Limits(
             concurrency=given.concurrency,
             requests_per_minute=given.requests_per_minute,
             images_per_minute=given.images_per_minute,
